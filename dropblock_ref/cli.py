@@ -1,0 +1,273 @@
+"""The command line: `check` and `identify` for implementations, `drop` for Algorithm 1, `theory` for exact numbers.
+
+Exit codes: 0 all passed, 1 something failed, 2 a usage error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import backends, theory
+from .arguments import check_integer, check_shape, describe, describe_error
+from .convention import CONVENTIONS
+from .dropblock import trace
+from .layout import DATA_FORMATS, find_layout
+from .seed_probability import gamma
+from .testing.backend import Backend
+from .testing.identification import identify
+from .testing.oracle import CHECKS, run_checks, select_checks
+from .testing.report import CheckResult, Report
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except (ValueError, TypeError, ImportError) as error:
+        parser.exit(2, f"dropblock_ref: error: {error}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m dropblock_ref", description="The reference for DropBlock.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    check = commands.add_parser(
+        "check", help="check implementations of DropBlock", description="Check implementations of DropBlock."
+    )
+    check.add_argument(
+        "backends",
+        nargs="*",
+        metavar="BACKEND",
+        help=f"one of {', '.join(backends.NAMES)}, or module:attribute for a Backend of your own; by default every "
+        "installed package, or numpy where there is none",
+    )
+    check.add_argument(
+        "--checks", metavar="NAMES", help="checks or groups (replay, recover, distribution), with commas"
+    )
+    check.add_argument("--quick", action="store_true", help="fewer draws")
+    check.add_argument("--seed", type=int, default=0, help="of the oracle's choices (default 0)")
+    check.add_argument(
+        "--false-alarm",
+        type=float,
+        default=1e-9,
+        metavar="P",
+        help="bound of the probability to fail a correct backend (default 1e-9)",
+    )
+    check.add_argument("--json", action="store_true", help="print a JSON list of reports")
+    check.add_argument("--list", action="store_true", help="list the checks and stop")
+    check.set_defaults(command=_check)
+
+    drop = commands.add_parser(
+        "drop",
+        help="show the stages of Algorithm 1",
+        description="Apply DropBlock to 1, 2, 3, ... and show each stage.",
+    )
+    drop.add_argument("--shape", type=_integers, required=True, help="shape of x, for example 1,4,4,1")
+    drop.add_argument("--drop-prob", type=float, required=True)
+    drop.add_argument("--block-size", type=_integers, required=True, help="one integer, or one per spatial axis")
+    drop.add_argument("--data-format", choices=tuple(DATA_FORMATS), default="channels_first")
+    drop.add_argument("--seed", type=int, default=0)
+    drop.add_argument("--convention", choices=tuple(CONVENTIONS), default="paper")
+    drop.set_defaults(command=_drop)
+
+    told = commands.add_parser(
+        "identify",
+        help="tell what an implementation does",
+        description="Tell what an implementation does, from its outputs alone.",
+    )
+    told.add_argument("backend", metavar="BACKEND", help="as for check")
+    told.add_argument("--seed", type=int, default=0)
+    told.set_defaults(command=_identify)
+
+    exact = commands.add_parser(
+        "theory", help="exact probabilities", description="Print how often DropBlock really drops, exactly."
+    )
+    exact.add_argument("--shape", type=_integers, required=True, help="spatial shape, for example 28,28")
+    exact.add_argument("--block-size", type=_integers, required=True, help="one integer, or one per spatial axis")
+    exact.add_argument("--drop-prob", type=float, required=True)
+    which = exact.add_mutually_exclusive_group()
+    which.add_argument("--convention", choices=tuple(CONVENTIONS), default="paper")
+    which.add_argument("--all", action="store_true", help="compare all conventions")
+    exact.set_defaults(command=_theory)
+    return parser
+
+
+_MOST_CELLS_SHOWN = 1_000_000
+
+
+def _integers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected integers with commas, as in 28,28; got {text!r}") from None
+
+
+def _check(options: argparse.Namespace) -> int:
+    if options.list:
+        width = max(map(len, CHECKS))
+        for one in CHECKS.values():
+            _print(f"{one.group:<12}  {one.name:<{width}}  {one.summary}")
+        return 0
+    checks = ([name.strip() for name in options.checks.split(",") if name.strip()] if options.checks else []) + (
+        ["quick"] if options.quick else []
+    )
+    select_checks(checks or None)
+    under_test = [_find_backend(name) for name in options.backends or backends.installed() or ("numpy",)]
+    reports = []
+    for backend in under_test:
+        report = _run(backend, checks or None, options.seed, options.false_alarm)
+        reports.append(report)
+        if not options.json:
+            _print(f"{report}\n")
+    if options.json:
+        _print(json.dumps([json.loads(report.to_json()) for report in reports], indent=2))
+    else:
+        _print(_summary(reports))
+    return 0 if all(report.passed for report in reports) else 1
+
+
+def _find_backend(name: str) -> Backend:
+    """A backend of this package, or module:attribute: a Backend or a function that returns one."""
+    if ":" not in name:
+        return backends.load(name)
+    module, _, attribute = name.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+        backend = found if isinstance(found, Backend) else found()
+    except Exception as error:
+        raise ImportError(f"backend {name!r} cannot be had: {describe_error(error)}") from error
+    if not isinstance(backend, Backend):
+        raise TypeError(f"backend {name!r} must be a Backend or a function that returns one, got {describe(backend)}")
+    return backend
+
+
+def _run(backend: Backend, checks: list[str] | None, seed: int, false_alarm: float) -> Report:
+    """check_backend, with its progress on a terminal."""
+    terminal = sys.stderr.isatty()
+    results: list[CheckResult] = []
+    for number, total, name, result in run_checks(backend, checks=checks, seed=seed, false_alarm=false_alarm):
+        if result is not None:
+            results.append(result)
+        if terminal:
+            text = f"{backend.name}: {number + 1}/{total} {name}" if result is None else ""
+            sys.stderr.write(f"\r\x1b[K{text}")
+            sys.stderr.flush()
+    return Report(backend.name, backend.rules.name, seed, tuple(results))
+
+
+def _summary(reports: list[Report]) -> str:
+    width = max(len(report.backend) for report in reports)
+    lines = []
+    for report in reports:
+        failed = ", ".join(result.name for result in report.failures) or "nothing could be checked"
+        lines.append(f"{report.backend:<{width}}  {'passed' if report.passed else 'FAILED: ' + failed}")
+    return "\n".join(lines)
+
+
+def _drop(options: argparse.Namespace) -> int:
+    shape, seed = check_shape(options.shape), check_integer(options.seed, "seed", 0)
+    find_layout(options.data_format, shape, "shape")
+    if math.prod(shape) > _MOST_CELLS_SHOWN:
+        raise ValueError(f"shape must have at most {_MOST_CELLS_SHOWN} cells to be shown as text, got {shape}")
+    x = np.arange(1, 1 + math.prod(shape), dtype=np.float32).reshape(shape)
+    block_size = options.block_size[0] if len(options.block_size) == 1 else options.block_size
+    stages = trace(
+        x,
+        options.drop_prob,
+        block_size,
+        rng=seed,
+        data_format=options.data_format,
+        convention=options.convention,
+    )
+    with np.printoptions(precision=4, suppress=True, linewidth=120, threshold=10_000):
+        _print(f"x is 1, 2, 3, ...; convention {options.convention}; gamma {stages.gamma:.6g}")
+        for sample in range(shape[0]):
+            for channel in range(shape[1 if options.data_format in _CHANNELS_FIRST else -1]):
+                _print(f"\nsample {sample}, channel {channel}")
+                for name, array in (
+                    ("seeds", stages.seeds),
+                    ("keep_mask", stages.keep_mask),
+                    ("output", stages.output),
+                ):
+                    moved = array if options.data_format in _CHANNELS_FIRST else np.moveaxis(array, -1, 1)
+                    one = moved[sample, min(channel, moved.shape[1] - 1)]
+                    _print(f"{name}\n{one.astype(int) if one.dtype == np.bool_ else one}")
+        _print(f"\nscale\n{stages.scale}")
+    return 0
+
+
+def _identify(options: argparse.Namespace) -> int:
+    _print(f"{identify(_find_backend(options.backend), seed=options.seed)}")
+    return 0
+
+
+_THEORY = (
+    ("gamma", "gamma"),
+    ("nominal", "nominal dropped fraction"),
+    ("expected", "exact dropped fraction"),
+    ("deviation", "its standard deviation (one mask)"),
+    ("untouched", "probability that a mask drops nothing"),
+    ("corner", "probability that a corner cell drops"),
+    ("edge", "probability that the middle of an edge drops"),
+    ("centre", "probability that the centre cell drops"),
+    ("calibrated", "gamma that drops exactly the nominal fraction"),
+)
+
+
+def _theory(options: argparse.Namespace) -> int:
+    block_size = options.block_size[0] if len(options.block_size) == 1 else options.block_size
+    if not options.all:
+        numbers = _numbers(options.drop_prob, block_size, options.shape, options.convention)
+        for key, text in _THEORY:
+            _print(f"{text:<46}{numbers[key]:.6g}")
+        return 0
+    _print("convention".ljust(18) + "".join(f"{key:>12}" for key, _ in _THEORY))
+    for name in CONVENTIONS:
+        _print(f"{name:<18}{_row_of_numbers(options.drop_prob, block_size, options.shape, name)}")
+    return 0
+
+
+def _row_of_numbers(drop_prob: float, block_size: Any, shape: tuple[int, ...], convention: str) -> str:
+    try:
+        numbers = _numbers(drop_prob, block_size, shape, convention)
+    except ValueError as error:
+        if "because convention" not in str(error):
+            raise
+        return "refuses this block on this map"
+    return "".join(f"{numbers[key]:>12.6g}" for key, _ in _THEORY)
+
+
+def _numbers(drop_prob: float, block_size: Any, shape: tuple[int, ...], convention: str) -> dict[str, float]:
+    how: dict[str, Any] = {"block_size": block_size, "spatial_shape": shape, "convention": convention}
+    dropped = theory.drop_probability(drop_prob, **how)
+    return {
+        "gamma": gamma(drop_prob, **how),
+        "nominal": drop_prob,
+        "expected": theory.expected_drop_fraction(drop_prob, **how),
+        "deviation": theory.drop_fraction_variance(drop_prob, **how) ** 0.5,
+        "untouched": theory.untouched_probability(drop_prob, **how),
+        "corner": float(dropped[(0,) * dropped.ndim]),
+        "edge": float(dropped[(0, *(S // 2 for S in dropped.shape[1:]))]),
+        "centre": float(dropped[tuple(S // 2 for S in dropped.shape)]),
+        "calibrated": theory.calibrated_gamma(drop_prob, **how),
+    }
+
+
+_CHANNELS_FIRST = tuple(name for name, (first, _) in DATA_FORMATS.items() if first)
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text + "\n")

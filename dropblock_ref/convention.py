@@ -1,0 +1,149 @@
+"""The choices that published implementations of DropBlock make differently, one row for each implementation.
+
+What a package does by mistake is not a row here but a finding, kept as a strict expected failure in tests/peers.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from .arguments import check_choice, check_flag, check_instance, check_real, describe
+
+CHOICES = {
+    "gamma_rule": ("border_corrected", "uncorrected", "last_axis", "calibrated"),
+    "seed_region": ("fitting", "everywhere"),
+    "even_extra_cell": ("before", "after", "refused"),
+    "oversize_block": ("refused", "clip_each_axis", "clip_to_smallest_axis", "unclipped"),
+    "scale_over": ("batch", "sample", "channel", "none"),
+    "all_dropped": ("zeros", "nan"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convention:
+    """The choices that an implementation of DropBlock makes, as data.
+
+    Parameters
+    ----------
+    name : str
+        Lower-case name, as used in `CONVENTIONS` and in messages.
+    source : str
+        Where the choices come from: paper, or package and version.
+    gamma_rule : {"border_corrected", "uncorrected", "last_axis", "calibrated"}
+        How `gamma` follows from `drop_prob`, with S the map's sides, b the block's and d their number:
+
+        - ``"border_corrected"``: eq. (1) of the paper, ``drop_prob / prod(b) * prod(S / (S - b + 1))``;
+        - ``"uncorrected"``: ``drop_prob / prod(b)``;
+        - ``"last_axis"``: eq. (1) as if every axis were the last one,
+          ``drop_prob * (S[-1] / b[-1] / (S[-1] - b[-1] + 1))**d``;
+        - ``"calibrated"``: the gamma for which the expected dropped fraction is exactly `drop_prob`. No published
+          package has it. Eq. (1) drops less, the more so the larger `drop_prob`; whoever compares block sizes, map
+          sizes or Dropout itself at equal strength wants this one.
+    seed_region : {"fitting", "everywhere"}
+        Where a seed may lie: where its whole block lies in the map, or on every cell.
+    even_extra_cell : {"before", "after", "refused"}
+        On which side of the seed a block with an even side has its extra cell, or that such a block is refused.
+    oversize_block : {"refused", "clip_each_axis", "clip_to_smallest_axis", "unclipped"}
+        What happens to a block larger than the map: it is refused; each side is clipped to its own axis of the map, or
+        all sides to the smallest axis; or it stays as it is and sticks out, which only ``"uncorrected"`` with
+        ``"everywhere"`` gives a meaning.
+    shared_channels : bool
+        Whether the channels of a sample share one mask.
+    scale_over : {"batch", "sample", "channel", "none"}
+        Over what kept cells are counted for the scale: all masks together, those of each sample, each mask by itself
+        (one channel of one sample), or not at all (scale 1, and `epsilon` and `all_dropped` have no effect).
+    epsilon : float
+        Added to the number of kept cells, finite and not negative.
+    all_dropped : {"zeros", "nan"}
+        What becomes of cells whose mask keeps nothing: scale 0 and zeros, or a division of 0 by 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a field is not one of the values above, or the fields contradict each other.
+
+    Examples
+    --------
+    A convention of one's own is a row of the table with other values:
+
+    >>> from dataclasses import replace
+    >>> from dropblock_ref import PAPER
+    >>> mine = replace(PAPER, name="mine", source="our layer, version 2", scale_over="sample")
+    >>> mine.scale_over, mine.gamma_rule
+    ('sample', 'border_corrected')
+    """
+
+    name: str
+    source: str
+    gamma_rule: str
+    seed_region: str
+    even_extra_cell: str
+    oversize_block: str
+    shared_channels: bool
+    scale_over: str
+    epsilon: float
+    all_dropped: str
+
+    def __post_init__(self) -> None:
+        check_instance(self.name, "name", str, "a string")
+        check_instance(self.source, "source", str, "a string")
+        for field, choices in CHOICES.items():
+            check_choice(getattr(self, field), field, choices)
+        check_flag(self.shared_channels, "shared_channels")
+        epsilon = check_real(self.epsilon, "epsilon", sys.float_info.max, "a finite real number of at least 0")
+        object.__setattr__(self, "epsilon", epsilon)  # as a float, whatever kind of number was given
+        if self.oversize_block == "unclipped" and (self.gamma_rule, self.seed_region) != ("uncorrected", "everywhere"):
+            raise ValueError(
+                "oversize_block 'unclipped' needs gamma_rule 'uncorrected' and seed_region 'everywhere', because "
+                "a block larger than the map nowhere fits and has no border correction; "
+                f"got gamma_rule {self.gamma_rule!r} and seed_region {self.seed_region!r}"
+            )
+
+
+# fmt: off
+_COLUMNS = ("name", "gamma_rule", "seed_region", "even_extra_cell", "oversize_block", "shared_channels",
+            "scale_over", "epsilon", "all_dropped", "source")
+_ROWS: tuple[tuple[Any, ...], ...] = (
+  ("paper",            "border_corrected", "fitting",    "before",  "refused",               False, "batch", 0.0,
+   "zeros", "Ghiasi, Lin, Le, NeurIPS 2018, arXiv:1810.12890, Algorithm 1 and eq. (1)"),
+  ("tpu",              "border_corrected", "fitting",    "before",  "clip_each_axis",        False, "batch", 0.0,
+   "nan", "the authors' TensorFlow ResNet for TPU, resnet_model.py, dropblock (square maps only)"),
+  ("keras_cv",         "border_corrected", "fitting",    "before",  "clip_each_axis",        False, "batch", 0.0,
+   "nan", "keras-cv 0.9.0, keras_cv.layers.DropBlock2D"),
+  ("dropblock",        "uncorrected",      "everywhere", "after",   "unclipped",             True,  "batch", 0.0,
+   "nan", "dropblock 0.3.0 on PyPI, DropBlock2D and DropBlock3D"),
+  ("tutorial",         "last_axis",        "everywhere", "refused", "refused",               False, "batch", 0.0,
+   "nan", "the article's PyTorch code with max-pooling (2D maps only)"),
+  ("torchvision",      "border_corrected", "fitting",    "refused", "clip_to_smallest_axis", False, "batch", 1e-6,
+   "zeros", "torchvision 0.28.0, torchvision.ops.drop_block2d and drop_block3d"),
+  ("timm",             "border_corrected", "everywhere", "before",  "clip_each_axis",        True,  "batch", 1e-7,
+   "zeros", "timm 1.0.31, timm.layers.drop_block_2d"),
+  ("timm_uncoupled",   "border_corrected", "everywhere", "before",  "clip_each_axis",        False, "batch", 1e-7,
+   "zeros", "timm 1.0.31, timm.layers.drop_block_2d with couple_channels=False"),
+  ("pytorch_toolbelt", "uncorrected",      "everywhere", "after",   "unclipped",             True,  "batch", 0.0,
+   "nan", "pytorch-toolbelt 0.8.0, pytorch_toolbelt.modules.dropblock"),
+  ("calibrated",       "calibrated",       "fitting",    "before",  "refused",               False, "batch", 0.0,
+   "zeros", "dropblock_ref; like paper, but the expected dropped fraction is exactly drop_prob"),
+)
+# fmt: on
+
+CONVENTIONS: Mapping[str, Convention] = MappingProxyType(
+    {row[0]: Convention(**dict(zip(_COLUMNS, row, strict=True))) for row in _ROWS}
+)
+PAPER = CONVENTIONS["paper"]
+
+
+def find_convention(convention: Any) -> Convention:
+    """The convention, given as itself or by its name in `CONVENTIONS`."""
+    if isinstance(convention, Convention):
+        return convention
+    accepted = f"convention must be a Convention or one of the names {', '.join(CONVENTIONS)}"
+    if not isinstance(convention, str):
+        raise TypeError(f"{accepted}, got {describe(convention)}")
+    if convention not in CONVENTIONS:
+        raise ValueError(f"{accepted}, got {describe(convention)}")
+    return CONVENTIONS[convention]

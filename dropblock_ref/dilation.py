@@ -1,0 +1,151 @@
+"""From seeds to the keep mask and back: Algorithm 1, line 5, "set all the values of M in the square to be zero".
+
+A cell is dropped if a seed lies in the window of cells whose block covers it: a maximum filter.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter
+
+from .convention import PAPER, Convention, find_convention
+from .geometry import place_block
+from .layout import Layout
+from .seeds import check_eligible, check_mask
+
+
+def _any_in_window(
+    array: NDArray[np.bool_], before: tuple[int, ...], after: tuple[int, ...], layout: Layout
+) -> NDArray[np.bool_]:
+    """Whether a True lies in the window from `before` to `after` cells around each cell, per spatial axis."""
+    if array.size == 0:  # maximum_filter refuses an empty array
+        return array.copy()
+    size = tuple(i + j + 1 for i, j in zip(before, after, strict=True))
+    # With origin 0 the window begins size // 2 cells before the cell; a larger origin begins it earlier.
+    origin = tuple(i - n // 2 for i, n in zip(before, size, strict=True))
+    return maximum_filter(
+        array,
+        size=layout.on_spatial_axes(size, 1),
+        origin=layout.on_spatial_axes(origin, 0),
+        mode="constant",
+        cval=0,
+    )
+
+
+def keep_mask(
+    seeds: Any,
+    block_size: Any,
+    *,
+    data_format: str = "channels_first",
+    convention: Convention | str = PAPER,
+) -> NDArray[np.bool_]:
+    """Drop the block of every seed.
+
+    Parameters
+    ----------
+    seeds : array_like of bool
+        True = a block is centred here; 4 or 5 dimensions, 1 on the channel axis where the convention shares masks.
+    block_size : int or sequence of int
+        Side of the block in cells, at least 1; one int per spatial axis, or one for all.
+    data_format : {"channels_first", "channels_last", "NCHW", "NHWC", "NCDHW", "NDHWC"}
+        Order of the axes.
+    convention : Convention or str
+        The choices to follow, or their name in `CONVENTIONS`.
+
+    Returns
+    -------
+    ndarray of bool, shape of `seeds`
+        M of Algorithm 1: True = kept.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or out of range, a seed lies on a cell that is not eligible, or the
+        convention refuses the block on this map.
+
+    Notes
+    -----
+    Line 5 of Algorithm 1 of the paper, as one call of `scipy.ndimage.maximum_filter` over the spatial axes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dropblock_ref import keep_mask
+    >>> seeds = np.zeros((1, 1, 4, 5), dtype=bool)
+    >>> seeds[0, 0, 2, 1] = True
+    >>> keep_mask(seeds, 3)[0, 0].astype(int)
+    array([[1, 1, 1, 1, 1],
+           [0, 0, 0, 1, 1],
+           [0, 0, 0, 1, 1],
+           [0, 0, 0, 1, 1]])
+    """
+    convention = find_convention(convention)
+    seeds, layout = check_mask(seeds, "seeds", data_format, convention)
+    block = place_block(block_size, layout.spatial_shape(seeds.shape), convention)
+    check_eligible(seeds, block, layout, convention)
+    # A seed `after` cells before a cell still covers it, and so does one `before` cells after it.
+    return np.logical_not(_any_in_window(seeds, block.after, block.before, layout))
+
+
+def recover_seeds(
+    keep_mask: Any,
+    block_size: Any,
+    *,
+    data_format: str = "channels_first",
+    convention: Convention | str = PAPER,
+) -> NDArray[np.bool_]:
+    """The largest seed set that explains a keep mask.
+
+    Parameters
+    ----------
+    keep_mask : array_like of bool
+        True = kept; 4 or 5 dimensions, 1 on the channel axis where the convention shares masks.
+    block_size : int or sequence of int
+        Side of the block in cells, at least 1; one int per spatial axis, or one for all.
+    data_format : {"channels_first", "channels_last", "NCHW", "NHWC", "NCDHW", "NDHWC"}
+        Order of the axes.
+    convention : Convention or str
+        The choices to follow, or their name in `CONVENTIONS`.
+
+    Returns
+    -------
+    ndarray of bool, shape of `keep_mask`
+        Every eligible cell whose whole block, as far as it lies in the map, is dropped. The mask is legal, which means
+        that some seeds give it, exactly if ``dropblock_ref.keep_mask`` of these seeds equals it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or out of range, or the convention refuses the block on this map.
+
+    Notes
+    -----
+    The inverse of line 5 of Algorithm 1 of the paper, as far as there is one: an erosion of the dropped cells.
+
+    Examples
+    --------
+    A legal mask, of two blocks, and one that no set of blocks gives:
+
+    >>> import numpy as np
+    >>> from dropblock_ref import keep_mask, recover_seeds
+    >>> mask = np.array([[0, 0, 1, 1], [0, 0, 0, 0], [1, 1, 0, 0]], dtype=bool)[None, None]
+    >>> recover_seeds(mask, 2)[0, 0].astype(int)
+    array([[0, 0, 0, 0],
+           [0, 1, 0, 0],
+           [0, 0, 0, 1]])
+    >>> bool((keep_mask(recover_seeds(mask, 2), 2) == mask).all())
+    True
+    >>> mask[0, 0, 0, 1] = True
+    >>> bool((keep_mask(recover_seeds(mask, 2), 2) == mask).all())
+    False
+    """
+    convention = find_convention(convention)
+    kept, layout = check_mask(keep_mask, "keep_mask", data_format, convention)
+    block = place_block(block_size, layout.spatial_shape(kept.shape), convention)
+    box = layout.on_spatial_axes(block.eligible, slice(None))
+    seeds = np.zeros_like(kept)
+    seeds[box] = np.logical_not(_any_in_window(kept, block.before, block.after, layout)[box])
+    return seeds

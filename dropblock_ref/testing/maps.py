@@ -1,0 +1,44 @@
+"""The maps that checks try; each check takes those that the backend supports.
+
+They are as small as the property allows, and only the checks about non-square maps, even or per-axis blocks use such
+maps, so that a check that fails names the fault.
+"""
+
+from __future__ import annotations
+
+from .check import Map
+
+ORDINARY = (Map((9, 9), 3), Map((12, 12), 5, 0.2), Map((5, 5, 5), 3), Map((7, 7, 7), 5, 0.3))
+NON_SQUARE = (
+    Map((5, 11), 3),
+    Map((11, 5), 3),
+    Map((4, 9), 3, 0.2),
+    Map((9, 4), 3, 0.2),
+    Map((6, 10), 4, 0.3),
+    Map((10, 6), 4, 0.3),
+    Map((3, 5, 8), 3),
+    Map((8, 5, 3), 3),
+    Map((4, 8, 4), 3),
+)
+# Of the sizes and the drop_prob that networks use.
+REALISTIC = (Map((28, 28), 7, 0.1), Map((10, 14, 14), 5, 0.1))
+EVEN = (
+    Map((8, 8), 2),
+    Map((9, 9), 4, 0.3),
+    Map((13, 13), 6, 0.3),
+    Map((5, 5, 5), 2),
+    Map((6, 6, 6), 4, 0.3),
+)
+PER_AXIS = (
+    Map((9, 9), (1, 3)),
+    Map((9, 9), (5, 3), 0.3),
+    Map((9, 9), (2, 3)),
+    Map((9, 9), (3, 4), 0.3),
+    Map((5, 5, 5), (1, 3, 5)),
+    Map((6, 6, 6), (3, 1, 2)),
+    Map((6, 6, 6), (2, 4, 3), 0.3),
+)
+# Large enough that two independent draws are never the same; see distribution.coincidence_bound.
+LARGE = (Map((18, 18), 3), Map((7, 7, 7), 3))
+# About 69,000 kept cells of 135,000.
+MANY_CELLS = (Map((264, 256), 3), Map((40, 42, 40), 3))

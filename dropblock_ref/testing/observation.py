@@ -1,0 +1,316 @@
+"""What one output shows: the mask, read from x and y, whether it is legal, the scale and the values.
+
+This is the second of the oracle's three levels, and the first when the seeds are known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arguments import FLOATING_DTYPES, check_choice, check_integer, check_shape
+from ..convention import Convention
+from ..dilation import keep_mask, recover_seeds
+from ..layout import Layout, find_layout
+from ..normalization import counted_axes, scale
+
+MAX_ULPS = 4.0  # values may differ from the float64 product x * scale by so many units in the last place of x's dtype
+_PICTURE_ROWS, _PICTURE_COLUMNS = 24, 60
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with an output: the check that it belongs to, and what, where, expected and seen."""
+
+    check: str
+    text: str
+
+
+def make_input(shape: tuple[int, ...], dtype: str, seed: int) -> NDArray[Any]:
+    """An x without zeros, for use with the oracle's assertions.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Batch, channels and spatial axes, 4 or 5 in all.
+    dtype : {"float16", "bfloat16", "float32", "float64"}
+        bfloat16 needs the package ml_dtypes.
+    seed : int
+        The same arguments give the same array.
+
+    Returns
+    -------
+    ndarray
+        Magnitudes from 0.5 to 2 with every mantissa, both signs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or out of range.
+    ImportError
+        If dtype is bfloat16 and ml_dtypes is not installed.
+
+    Examples
+    --------
+    >>> from dropblock_ref.testing import make_input
+    >>> make_input((1, 1, 1, 3), "float32", seed=0)
+    array([[[[-1.4554425 , -0.9046801 , -0.56146026]]]], dtype=float32)
+    """
+    shape = check_shape(shape)
+    check_choice(dtype, "dtype", FLOATING_DTYPES)
+    rng = np.random.default_rng(check_integer(seed, "seed", 0))
+    x = rng.uniform(0.5, 2, shape) * rng.choice([-1.0, 1.0], shape)
+    converted: NDArray[Any] = x.astype(find_dtype(dtype))
+    return converted
+
+
+def find_dtype(name: str) -> np.dtype[Any]:
+    """The dtype of that name; bfloat16 is ml_dtypes'."""
+    if name == "bfloat16":
+        try:
+            import ml_dtypes  # only who asks for bfloat16 needs it
+        except ImportError as error:
+            raise ImportError("dtype 'bfloat16' needs the package ml_dtypes; pip install ml_dtypes") from error
+        name = ml_dtypes.bfloat16
+    dtype: np.dtype[Any] = np.dtype(name)
+    return dtype
+
+
+def coarser(a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:
+    """Whichever of two dtypes rounds more; a wrong dtype is one problem, and not wrong values on top."""
+    return max(a, b, key=lambda dtype: float(ulp(np.asarray(1.0), dtype)))
+
+
+def ulp(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[np.float64]:
+    """One unit in the last place of `dtype` at each value: its spacing, that of the smallest normal number below."""
+    mantissa_bits, smallest_exponent = {"float16": (10, -14), "bfloat16": (7, -126), "float32": (23, -126)}.get(
+        dtype.name, (52, -1022)
+    )
+    exponent = np.where(values == 0, smallest_exponent, np.frexp(values)[1] - 1)
+    unit: NDArray[np.float64] = np.ldexp(1.0, np.maximum(exponent, smallest_exponent) - mantissa_bits)
+    return unit
+
+
+def read_dropped(y: NDArray[Any], counted: tuple[int, ...] | None = None) -> NDArray[np.bool_]:
+    """Where y shows a dropped cell, for an x without zeros.
+
+    Where all cells that are counted together, over the axes `counted`, are NaN, all of them are dropped: 0 / 0.
+    """
+    dropped: NDArray[np.bool_] = np.equal(y, 0)
+    if np.isnan(y).any():
+        dropped |= np.isnan(y).all(axis=counted, keepdims=True)
+    return dropped
+
+
+def find_problems(
+    x: NDArray[Any],
+    y: Any,
+    block_size: Any,
+    data_format: str,
+    convention: Convention,
+    *,
+    seeds: NDArray[np.bool_] | None = None,
+    drop_prob: float | None = None,
+) -> list[Problem]:
+    """Everything that is wrong with y as DropBlock of x, which has no zeros; by the seeds where they are known."""
+    problems = []
+    if not isinstance(y, np.ndarray):
+        return [Problem("shape_and_dtype", f"the output must be a NumPy array, and is a {type(y).__name__}")]
+    if y.shape != x.shape:
+        return [Problem("shape_and_dtype", f"the output has shape {y.shape}; expected that of x, {x.shape}")]
+    if y.dtype != x.dtype:
+        problems.append(Problem("shape_and_dtype", f"the output has dtype {y.dtype}; expected that of x, {x.dtype}"))
+    if not y.size or y.dtype.name not in FLOATING_DTYPES:
+        return problems
+    layout = find_layout(data_format, x.shape, "x")
+    dropped = read_dropped(y, counted_axes(layout, convention))
+    mask = np.logical_not(dropped)
+    if convention.shared_channels:
+        first = np.take(mask, [0], axis=layout.channel_axis)
+        if (mask != first).any():
+            sample, channel, cell = _where(mask != first, layout)
+            problems.append(
+                Problem(
+                    "channel_sharing",
+                    f"the channels of a sample must share one mask under convention {convention.name!r}, but in sample "
+                    f"{sample} channel {channel} differs from channel 0, first at cell {cell}\n"
+                    + picture(mask[_map_index(layout, sample, channel)]),
+                )
+            )
+            return problems
+        mask = first
+    problem = _check_mask(mask, block_size, data_format, convention, layout, seeds)
+    if problem:
+        return [*problems, problem]
+    return problems + _check_values(x, y, mask, data_format, convention, layout, drop_prob)
+
+
+def _check_mask(
+    mask: NDArray[np.bool_],
+    block_size: Any,
+    data_format: str,
+    convention: Convention,
+    layout: Layout,
+    seeds: NDArray[np.bool_] | None,
+) -> Problem | None:
+    if seeds is None:
+        largest = recover_seeds(mask, block_size, data_format=data_format, convention=convention)
+        expected = keep_mask(largest, block_size, data_format=data_format, convention=convention)
+        check, property_ = "legal_blocks", f"dropped cells must be a union of legal blocks of {block_size}"
+        legend = "# dropped, . kept, x dropped but in no legal block"
+    else:
+        try:
+            expected = keep_mask(seeds, block_size, data_format=data_format, convention=convention)
+        except ValueError as error:
+            return Problem("replayed_mask", f"the drawn seeds are not legal: {error}")
+        check, property_ = "replayed_mask", f"the mask must drop the blocks of {block_size} around the drawn seeds"
+        legend = "# dropped, . kept, x dropped but should be kept, o kept but should be dropped, S seed"
+    wrong = mask != expected
+    if not wrong.any():
+        return None
+    sample, channel, cell = _where(wrong, layout)
+    index = _map_index(layout, sample, channel)
+    marks = {"x": (expected & ~mask)[index], "o": (mask & ~expected)[index]}
+    if seeds is not None:
+        marks = {"S": (seeds & ~mask)[index], **marks}
+    return Problem(
+        check,
+        f"{property_} (convention {convention.name!r}), but {np.count_nonzero(wrong)} of {mask.size} cells are not so, "
+        f"first in sample {sample}, channel {channel}, cell {cell}:\n"
+        + picture(mask[index], marks, cell)
+        + f"\n({legend})",
+    )
+
+
+def _check_values(
+    x: NDArray[Any],
+    y: NDArray[Any],
+    mask: NDArray[np.bool_],
+    data_format: str,
+    convention: Convention,
+    layout: Layout,
+    drop_prob: float | None,
+) -> list[Problem]:
+    factor = scale(mask, data_format=data_format, convention=convention)
+    nan = np.isnan(y) & ~np.broadcast_to(mask, x.shape)
+    if nan.any() and (convention.all_dropped == "zeros" or convention.scale_over == "none"):
+        return [Problem("values", f"cells are dropped and NaN; expected zeros, in {map_picture(mask, nan, layout)}")]
+    wide_x, wide_y = x.astype(np.float64), y.astype(np.float64)
+    expected = wide_x * np.where(mask, factor, 0.0)
+    dtype = coarser(x.dtype, y.dtype)
+    with np.errstate(all="ignore"):
+        off = np.abs(wide_y - expected)
+        overflowed = expected.astype(dtype).astype(np.float64)  # a product may leave the range of the dtype
+    wrong = np.broadcast_to(mask, x.shape) & ~((off <= MAX_ULPS * ulp(expected, dtype)) | (wide_y == overflowed))
+    if not wrong.any():
+        return []
+    sample, channel, cell = _where(wrong, layout)
+    index = _map_index(layout, sample, channel)
+    kept = np.broadcast_to(mask, x.shape)[index]
+    # If the kept cells of the map have one common ratio y / x, the factor is wrong; if not, the values are.
+    with np.errstate(all="ignore"):
+        ratio = float(np.median(wide_y[index][kept] / wide_x[index][kept]))
+        common = wide_x[index][kept] * ratio
+        steady = np.abs(wide_y[index][kept] - common) <= 2 * MAX_ULPS * ulp(common, dtype)
+    shown = map_picture(np.broadcast_to(mask, x.shape), wrong, layout)
+    where = f"{np.count_nonzero(wrong)} of {np.count_nonzero(np.broadcast_to(mask, x.shape))} kept cells"
+    place = f"sample {sample}, channel {channel}"
+    full = (sample, *_full_cell(layout, channel, cell))
+    used = float(np.broadcast_to(factor, x.shape)[full])
+    if steady.all() and abs(ratio - used) > ulp(np.asarray(used), dtype):
+        return [
+            Problem(
+                "scale",
+                f"kept cells must be multiplied by the scale count(M) / count_ones(M) = {used:.17g}, but in {place} "
+                f"they are multiplied by {ratio:.17g}{_explain(ratio, used, mask, layout, index, drop_prob, dtype)} "
+                f"({off[full] / ulp(expected[full], dtype):.3g} ulps of {dtype} off; {where} are wrong)\n{shown}",
+            )
+        ]
+    return [
+        Problem(
+            "values",
+            f"kept cells must be x * scale within {MAX_ULPS:g} ulps of {dtype}, but {where} are not, first in {place}, "
+            f"cell {cell}: x = {wide_x[full]:.9g}, expected {expected[full]:.9g}, seen {wide_y[full]:.9g} "
+            f"({off[full] / ulp(expected[full], dtype):.3g} ulps off)\n{shown}",
+        )
+    ]
+
+
+def _explain(
+    ratio: float,
+    used: float,
+    mask: NDArray[np.bool_],
+    layout: Layout,
+    index: tuple[Any, ...],
+    drop_prob: float | None,
+    dtype: np.dtype[Any],
+) -> str:
+    """What the wrong scale is, where it is a common mistake."""
+    kept = np.count_nonzero(mask) / mask.size
+    sample = mask[index[0]]
+    one_map = mask[_map_index(layout, index[0], 0)] if mask.shape[layout.channel_axis] == 1 else mask[index]
+    candidates = {
+        "no scale at all": 1.0,
+        "kept cells counted over the whole batch": 1 / kept,
+        "kept cells counted in this sample only": sample.size / max(np.count_nonzero(sample), 1),
+        "kept cells counted in this map only": one_map.size / max(np.count_nonzero(one_map), 1),
+        "the scale's inverse": kept,
+        "the scale's square": kept**-2,
+        "the scale's square root": kept**-0.5,
+    }
+    if drop_prob is not None and drop_prob < 1:
+        candidates["1 / keep_prob"] = 1 / (1 - drop_prob)
+    close = max(1e-5, 2 * float(ulp(np.asarray(1.0), dtype)))
+    for text, value in candidates.items():
+        if abs(ratio / value - 1) < close < abs(used / value - 1):
+            return f", which is {text}"
+    return ""
+
+
+def _where(wrong: NDArray[np.bool_], layout: Layout) -> tuple[int, int, tuple[int, ...]]:
+    """Sample, channel and cell of the first True."""
+    position = [int(i) for i in np.unravel_index(int(np.argmax(wrong)), wrong.shape)]
+    return position[0], position[layout.channel_axis], tuple(position[axis] for axis in layout.spatial_axes)
+
+
+def _full_cell(layout: Layout, channel: int, cell: tuple[int, ...]) -> tuple[int, ...]:
+    """The index behind the sample's, in the order of the layout."""
+    entries = list(layout.on_spatial_axes(cell, channel))
+    return tuple(entries[1:])
+
+
+def _map_index(layout: Layout, sample: int, channel: int) -> tuple[Any, ...]:
+    """The index of one map."""
+    entries = list(layout.on_spatial_axes((slice(None),) * len(layout.spatial_axes), channel))
+    return (sample, *entries[1:])
+
+
+def map_picture(mask: NDArray[np.bool_], wrong: NDArray[np.bool_], layout: Layout) -> str:
+    """The map with the first wrong cell, and where it is."""
+    sample, channel, cell = _where(wrong, layout)
+    index = _map_index(layout, sample, channel)
+    shown = picture(mask[index], {"!": wrong[index]}, cell)
+    return f"sample {sample}, channel {channel}, first wrong cell {cell}:\n{shown}\n(# dropped, . kept, ! wrong)"
+
+
+def picture(
+    mask: NDArray[np.bool_], marks: dict[str, NDArray[np.bool_]] | None = None, cell: tuple[int, ...] | None = None
+) -> str:
+    """A map as text, . kept and # dropped, with further marks; of a large one a part."""
+    symbols = np.where(mask, ".", "#")
+    for symbol, where in (marks or {}).items():
+        symbols[where] = symbol
+    cell = (0,) * mask.ndim if cell is None else cell
+    title = ""
+    if mask.ndim == 3:
+        title = f"slice {cell[0]} of {mask.shape[0]} in depth\n"
+        symbols, cell = symbols[cell[0]], cell[1:]
+    top = max(0, min(cell[0] - _PICTURE_ROWS // 2, symbols.shape[0] - _PICTURE_ROWS))
+    left = max(0, min(cell[1] - _PICTURE_COLUMNS // 2, symbols.shape[1] - _PICTURE_COLUMNS))
+    part = symbols[top : top + _PICTURE_ROWS, left : left + _PICTURE_COLUMNS]
+    if part.shape != symbols.shape:
+        title += f"rows {top}.., columns {left}.. of {symbols.shape[0]} x {symbols.shape[1]}\n"
+    return title + "\n".join("".join(row) for row in part)

@@ -1,0 +1,78 @@
+"""Level 1, replay: the seeds are known, so the mask must be equal bit for bit and the values to a few ulps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..seed_probability import gamma
+from ..seeds import mask_shape, sample_seeds
+from .backend import Backend
+from .check import CheckFailure, Map, Outcome, Run, check
+from .maps import EVEN, NON_SQUARE, ORDINARY, PER_AXIS
+from .observation import MAX_ULPS
+
+
+def _unless_seeds_known(backend: Backend) -> str | None:
+    if backend.draw_seeds is None and backend.apply is None:
+        return "the backend has neither draw_seeds nor apply"
+    return None
+
+
+def _replays(run: Run) -> Iterator[tuple[NDArray[Any], Any, Map, NDArray[np.bool_], str]]:
+    """x, y, the map, the known seeds and the call, over maps, dtypes and seeds."""
+    backend, rules = run.backend, run.backend.rules
+    for one in run.require((*ORDINARY, *NON_SQUARE, *EVEN, *PER_AXIS), "map for replay"):
+        for dtype in backend.dtypes:
+            x = run.input(run.shape(3, 2, one.spatial_shape), dtype)
+            expected_shape = mask_shape(x.shape, run.layout(x), rules)
+            for seed in run.seeds(3):
+                if backend.draw_seeds is not None:
+                    call = (
+                        f"backend.draw_seeds({x.shape}, {dtype!r}, {one.drop_prob}, {one.block_size!r}, seed={seed}); "
+                        + run.forward_call(x, one, seed=seed)
+                    )
+                    draw = partial(backend.draw_seeds, x.shape, dtype, one.drop_prob, one.block_size, seed=seed)
+                    seeds = run.call(draw, call)
+                    if not isinstance(seeds, np.ndarray) or seeds.dtype != np.bool_ or seeds.shape != expected_shape:
+                        kind = type(seeds).__name__
+                        if isinstance(seeds, np.ndarray):
+                            kind = f"{seeds.dtype} of shape {seeds.shape}"
+                        raise CheckFailure(
+                            f"draw_seeds must return a boolean array of shape {expected_shape}, and returned {kind}\n"
+                            f"reproduce: {call}"
+                        )
+                    yield x, run.forward(x, one, seed=seed), one, seeds, call
+                if backend.apply is not None:
+                    seed_prob = gamma(one.drop_prob, one.block_size, one.spatial_shape, convention=rules)
+                    injected = sample_seeds(
+                        seed_prob, one.block_size, x.shape, rng=seed, data_format=backend.data_format, convention=rules
+                    )
+                    call = (
+                        f"x = make_input({x.shape}, {dtype!r}, {run.seed}); seeds = sample_seeds({seed_prob!r}, "
+                        f"{one.block_size!r}, {x.shape}, rng={seed}, data_format={backend.data_format!r}, "
+                        f"convention={rules.name!r}); backend.apply(x, seeds, {one.block_size!r})"
+                    )
+                    run.draws += run.masks(x)
+                    y = run.call(partial(backend.apply, x, injected, one.block_size), call)
+                    yield x, y, one, injected, call
+
+
+@check("replay", unless=_unless_seeds_known)
+def replayed_mask(run: Run) -> Outcome:
+    """With known seeds, the mask drops exactly their blocks."""
+    for x, y, one, seeds, call in _replays(run):
+        run.judge(x, y, one, call, only=("replayed_mask", "channel_sharing"), seeds=seeds)
+    return Outcome(f"{run.draws} masks equal bit for bit")
+
+
+@check("replay", unless=_unless_seeds_known)
+def replayed_values(run: Run) -> Outcome:
+    """With known seeds, the values are x * scale."""
+    for x, y, one, seeds, call in _replays(run):
+        run.judge(x, y, one, call, only=("scale", "values"), seeds=seeds)
+    return Outcome(f"values of {run.draws} masks within {MAX_ULPS:g} ulps")

@@ -1,0 +1,97 @@
+"""What the oracle answers: one CheckResult per check, together a Report."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+STATUSES = ("passed", "failed", "reported", "not_applicable", "expected_failure")
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """The outcome of one check.
+
+    Attributes
+    ----------
+    name : str
+        Name of the check.
+    status : {"passed", "failed", "reported", "not_applicable", "expected_failure"}
+        "reported" is what a correct backend may do in two ways, told but not judged.
+    message : str
+        What was found; for "not_applicable" why; for "failed" what is wrong, where, and how to reproduce it.
+    draws : int
+        Number of masks that the check looked at.
+    false_alarm : float
+        Upper bound of the probability that a correct backend fails this check; 0 where nothing is left to chance.
+    detects : str
+        The smallest error that the check finds with probability 1 - 1e-6, in words; empty for checks without chance.
+    """
+
+    name: str
+    status: str
+    message: str
+    draws: int = 0
+    false_alarm: float = 0.0
+    detects: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcomes of all checks of one backend.
+
+    Attributes
+    ----------
+    backend, convention : str
+        Name of the backend, and of the convention that it was held to.
+    seed : int
+        Seed of the oracle's own choices; the same seed repeats the run.
+    results : tuple of CheckResult
+    """
+
+    backend: str
+    convention: str
+    seed: int
+    results: tuple[CheckResult, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether no check failed, and at least one could be tried."""
+        return not self.failures and any(result.status != "not_applicable" for result in self.results)
+
+    @property
+    def failures(self) -> tuple[CheckResult, ...]:
+        """The checks that failed."""
+        return tuple(result for result in self.results if result.status == "failed")
+
+    @property
+    def false_alarm(self) -> float:
+        """Upper bound of the probability that a correct backend has a failure in this report."""
+        return sum(result.false_alarm for result in self.results)
+
+    def to_json(self) -> str:
+        """Everything as a JSON object."""
+        return json.dumps(asdict(self) | {"passed": self.passed, "false_alarm": self.false_alarm}, indent=2)
+
+    def __str__(self) -> str:
+        counts = ", ".join(
+            f"{number} {status.replace('_', ' ')}"
+            for status in STATUSES
+            if (number := sum(result.status == status for result in self.results))
+        )
+        verdict = "PASSED" if self.passed else "FAILED" if self.failures else "NOTHING CHECKED"
+        lines = [f"{verdict}  {self.backend}, held to convention {self.convention!r}: {counts}"]
+        width = max((len(result.name) for result in self.results), default=0)
+        for result in self.results:
+            message = result.message.replace("\n", "\n      ")
+            lines.append(f"  {result.status.replace('_', ' '):<16} {result.name:<{width}}  {message}".rstrip())
+            if result.detects:
+                first, *others = result.detects.split("; ")
+                more = f", and {len(others)} more" if others else ""
+                lines.append(f"      {result.draws} masks: finds {first}{more}")
+        if self.false_alarm:
+            lines.append(
+                f"  a correct backend fails any of this with probability at most {self.false_alarm:.1g}; what a check "
+                "finds, it finds with probability 1 - 1e-6"
+            )
+        return "\n".join(lines)

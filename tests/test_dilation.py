@@ -1,0 +1,158 @@
+"""Seeds to keep mask and back, against nested loops and by enumeration of all masks of small maps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import dropblock_ref
+from dropblock_ref import CONVENTIONS, PAPER, Convention
+
+from . import brute_force
+from .brute_force import Bools
+from .strategies import Case, cases, examples, in_memory, legal_seeds, masks
+
+
+@given(st.data(), cases())
+@examples(900)
+def test_keep_mask_is_that_of_the_brute_force(data: st.DataObject, case: Case) -> None:
+    seeds = data.draw(legal_seeds(case))
+    before = seeds.copy()
+    mask = dropblock_ref.keep_mask(seeds, case.block_size, **case.options)
+    assert mask.dtype == np.bool_
+    assert np.array_equal(mask, brute_force.keep_mask(seeds, case.block_size, case.data_format, case.convention))
+    assert np.array_equal(seeds, before)
+    assert not np.shares_memory(mask, seeds)
+
+
+@given(st.data(), cases())
+@examples(700)
+def test_recovered_seeds_explain_a_mask_exactly_if_it_is_legal(data: st.DataObject, case: Case) -> None:
+    mask = data.draw(masks(case))
+    seeds = dropblock_ref.recover_seeds(mask, case.block_size, **case.options)
+    expected = brute_force.largest_seeds(mask, case.block_size, case.data_format, case.convention)
+    assert seeds.dtype == np.bool_
+    assert np.array_equal(seeds, expected)
+    explained = brute_force.keep_mask(expected, case.block_size, case.data_format, case.convention)
+    got = dropblock_ref.keep_mask(seeds, case.block_size, **case.options)
+    assert np.array_equal(got == mask, explained == mask)
+
+
+@given(st.data(), cases())
+@examples(500)
+def test_recovered_seeds_of_a_legal_mask_contain_the_seeds_and_give_the_mask(data: st.DataObject, case: Case) -> None:
+    seeds = data.draw(legal_seeds(case))
+    mask = brute_force.keep_mask(seeds, case.block_size, case.data_format, case.convention)
+    recovered = dropblock_ref.recover_seeds(mask, case.block_size, **case.options)
+    assert np.all(recovered >= seeds)
+    assert np.array_equal(dropblock_ref.keep_mask(recovered, case.block_size, **case.options), mask)
+
+
+EVERYWHERE = replace(PAPER, name="everywhere", seed_region="everywhere", oversize_block="clip_each_axis")
+AFTER = replace(PAPER, name="after", even_extra_cell="after")
+SMALL_MAPS: list[tuple[tuple[int, ...], int | tuple[int, ...], Convention]] = [
+    ((3, 3), 1, PAPER),
+    ((3, 3), 2, PAPER),
+    ((3, 3), 2, AFTER),
+    ((3, 3), 3, PAPER),
+    ((3, 3), (1, 2), PAPER),
+    ((3, 3), 2, EVERYWHERE),
+    ((3, 3), 3, EVERYWHERE),
+    ((3, 3), 2, CONVENTIONS["dropblock"]),
+    ((3, 3), 5, CONVENTIONS["dropblock"]),
+    ((3, 3), 4, CONVENTIONS["pytorch_toolbelt"]),
+    ((3, 3), 3, CONVENTIONS["tutorial"]),
+    ((3, 3), 5, CONVENTIONS["torchvision"]),
+    ((3, 4), 2, PAPER),
+    ((3, 4), (2, 3), AFTER),
+    ((3, 4), 3, CONVENTIONS["torchvision"]),
+    ((3, 4), (3, 2), CONVENTIONS["timm"]),
+    ((3, 4), 2, CONVENTIONS["dropblock"]),
+    ((2, 2, 2), 1, PAPER),
+    ((2, 2, 2), 2, CONVENTIONS["keras_cv"]),
+    ((2, 2, 2), (1, 2, 1), AFTER),
+    ((2, 2, 2), 2, EVERYWHERE),
+    ((2, 2, 2), (3, 2, 1), CONVENTIONS["dropblock"]),
+]
+
+
+def every_mask(spatial_shape: tuple[int, ...]) -> Bools:
+    """All masks of a map, one per sample."""
+    cells = int(np.prod(spatial_shape))
+    bits = [[bool(number >> k & 1) for k in range(cells)] for number in range(2**cells)]
+    return np.array(bits).reshape((2**cells, 1, *spatial_shape))
+
+
+def identity(case: tuple[tuple[int, ...], int | tuple[int, ...], Convention]) -> str:
+    return f"{case[2].name}-{case[1]}-{case[0]}".replace(" ", "")
+
+
+@pytest.mark.parametrize("small_map", SMALL_MAPS, ids=identity)
+def test_of_all_masks_exactly_the_legal_ones_are_explained_and_by_the_largest_seed_set(
+    small_map: tuple[tuple[int, ...], int | tuple[int, ...], Convention],
+) -> None:
+    spatial_shape, block_size, convention = small_map
+    explained: dict[frozenset[tuple[int, ...]], set[tuple[int, ...]]] = {}
+    for seeds in brute_force.subsets(brute_force.eligible_cells(block_size, spatial_shape, convention)):
+        dropped = brute_force.mask_of(seeds, block_size, spatial_shape, convention)
+        explained.setdefault(dropped, set()).update(seeds)
+
+    candidates = every_mask(spatial_shape)
+    recovered = dropblock_ref.recover_seeds(candidates, block_size, convention=convention)
+    again = dropblock_ref.keep_mask(recovered, block_size, convention=convention)
+    found = 0
+    for mask, seeds_found, mask_again in zip(candidates[:, 0], recovered[:, 0], again[:, 0], strict=True):
+        dropped = frozenset(cell for cell in brute_force.cells_of(spatial_shape) if not mask[cell])
+        legal = dropped in explained
+        found += legal
+        assert np.array_equal(mask_again, mask) == legal
+        if legal:
+            # The union of all explaining seed sets, and still an explanation: the largest.
+            assert {cell for cell in brute_force.cells_of(spatial_shape) if seeds_found[cell]} == explained[dropped]
+    assert found == len(explained)
+
+
+def test_one_even_block_has_its_extra_cell_on_the_side_that_the_convention_names() -> None:
+    seeds = np.zeros((1, 1, 5, 5), dtype=np.bool_)
+    seeds[0, 0, 2, 2] = True
+    for convention, dropped in ((PAPER, [1, 2]), (AFTER, [2, 3]), ("dropblock", [2, 3]), ("timm", [1, 2])):
+        mask = dropblock_ref.keep_mask(seeds, 2, convention=convention)
+        assert sorted({int(row) for row in np.argwhere(~mask)[:, 2]}) == dropped
+        assert np.count_nonzero(~mask) == 4
+
+
+def test_blocks_do_not_leak_into_other_samples_or_channels() -> None:
+    seeds = np.zeros((3, 3, 5, 5), dtype=np.bool_)
+    seeds[1, 1, 2, 2] = True
+    mask = dropblock_ref.keep_mask(seeds, 5)
+    assert not mask[1, 1].any()
+    assert np.count_nonzero(mask) == 8 * 25
+
+
+def test_unclipped_blocks_stick_out_and_drop_all_from_any_cell() -> None:
+    for cell in brute_force.cells_of((3, 4)):
+        seeds = np.zeros((1, 1, 3, 4), dtype=np.bool_)
+        seeds[(0, 0, *cell)] = True
+        assert not dropblock_ref.keep_mask(seeds, 2_000_000_000, convention="dropblock").any()
+
+
+@pytest.mark.parametrize("function", [dropblock_ref.keep_mask, dropblock_ref.recover_seeds])
+def test_a_batch_of_0_stays_empty(function: object) -> None:
+    assert callable(function)
+    for shape in ((0, 2, 3, 3), (2, 0, 3, 3), (0, 2, 3, 3, 3)):
+        result = function(np.zeros(shape, dtype=np.bool_), 3)
+        assert (result.shape, result.dtype) == (shape, np.bool_)
+
+
+def test_lists_and_read_only_arrays_are_taken() -> None:
+    seeds = np.zeros((1, 1, 3, 3), dtype=np.bool_)
+    seeds[0, 0, 1, 1] = True
+    assert not dropblock_ref.keep_mask(seeds.tolist(), 3).any()
+    for order in ("read-only", "F", "strided", "reversed"):
+        mask = dropblock_ref.keep_mask(in_memory(seeds.copy(), order), 3)
+        assert not mask.any()
+        assert dropblock_ref.recover_seeds(in_memory(mask, order), 3).sum() == 1

@@ -1,0 +1,277 @@
+"""The composition: every stage of a trace, every value of the output, the identity, and the derivative."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import FrozenInstanceError, replace
+from fractions import Fraction
+from typing import Any, cast
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import dropblock_ref
+from dropblock_ref import CONVENTIONS, PAPER, Trace
+
+from . import brute_force
+from .strategies import DTYPES, Case, cases, examples, in_memory, inputs, legal_seeds, probabilities
+
+ORDERS = ("C", "F", "strided", "reversed", "big-endian", "read-only")
+
+
+def check_output(output: NDArray[Any], x: NDArray[Any], mask: NDArray[np.bool_], case: Case) -> None:
+    """Every value is x * mask * scale."""
+    factors = brute_force.scale(mask, case.data_format, case.convention)
+    axis = brute_force.channel_axis(case.data_format, x.ndim)
+    assert (output.shape, output.dtype) == (x.shape, x.dtype)
+    for index in brute_force.cells_of(x.shape):
+        of_mask = tuple(0 if k == axis and case.convention.shared_channels else i for k, i in enumerate(index))
+        assert brute_force.is_product(output[index], x[index], bool(mask[of_mask]), factors[of_mask])
+
+
+@given(st.data(), cases(), probabilities())
+@examples(700)
+def test_trace_with_seeds_is_the_brute_force(data: st.DataObject, case: Case, drop_prob: float) -> None:
+    x, seeds = data.draw(inputs(case.shape)), data.draw(legal_seeds(case))
+    x_before, seeds_before = x.tobytes(), seeds.tobytes()
+    trace = dropblock_ref.trace(x, drop_prob, case.block_size, seeds=seeds, **case.options)
+    assert (x.tobytes(), seeds.tobytes()) == (x_before, seeds_before)
+    exact = brute_force.gamma(drop_prob, case.block_size, case.spatial_shape, case.convention)
+    assert exact is None or abs(Fraction(trace.gamma) - exact) <= exact / 2**51
+    assert np.array_equal(trace.seeds, seeds)
+    mask = brute_force.keep_mask(seeds, case.block_size, case.data_format, case.convention)
+    assert np.array_equal(trace.keep_mask, mask)
+    factors = brute_force.scale(mask, case.data_format, case.convention)
+    scale = np.broadcast_to(trace.scale, mask.shape)
+    assert all(brute_force.same(float(scale[index]), factor) for index, factor in factors.items())
+    check_output(trace.output, x, mask, case)
+    assert not np.shares_memory(trace.output, x)
+    assert not np.shares_memory(trace.seeds, seeds)
+
+
+@given(st.data(), cases(), probabilities(), st.integers(0, 2**32))
+@examples(400)
+def test_drop_block_with_rng_drops_legal_blocks_and_gives_the_products(
+    data: st.DataObject, case: Case, drop_prob: float, rng: int
+) -> None:
+    x = data.draw(inputs(case.shape))
+    trace = dropblock_ref.trace(x, drop_prob, case.block_size, rng=rng, **case.options)
+    mask = brute_force.keep_mask(trace.seeds, case.block_size, case.data_format, case.convention)
+    eligible = brute_force.eligible_cells(case.block_size, case.spatial_shape, case.convention)
+    for index in np.argwhere(trace.seeds):
+        assert brute_force.parts(tuple(map(int, index)), case.data_format)[2] in eligible
+    check_output(trace.output, x, mask, case)
+    output = dropblock_ref.drop_block(x, drop_prob, case.block_size, rng=np.random.default_rng(rng), **case.options)
+    assert output.tobytes() == trace.output.tobytes()
+
+
+@given(st.data(), cases(), st.booleans())
+@examples(300)
+def test_the_identity_is_a_copy_whatever_rng_and_seeds_are(data: st.DataObject, case: Case, training: bool) -> None:
+    x = data.draw(inputs(case.shape))
+    drop_prob = 0 if training else data.draw(st.floats(0, 1))
+    garbage: st.SearchStrategy[Any] = st.sampled_from((None, "garbage", -1, np.zeros(3), object()))
+    trace = dropblock_ref.trace(
+        x,
+        drop_prob,
+        case.block_size,
+        training=training,
+        rng=data.draw(garbage),
+        seeds=data.draw(garbage),
+        **case.options,
+    )
+    assert type(trace.gamma) is float
+    assert trace.gamma == 0
+    assert type(trace.scale) is float
+    assert trace.scale == 1
+    assert (trace.seeds.shape, trace.keep_mask.shape) == (case.mask_shape, case.mask_shape)
+    assert trace.seeds.dtype == trace.keep_mask.dtype == np.bool_
+    assert not trace.seeds.any()
+    assert trace.keep_mask.all()
+    assert trace.output.dtype == x.dtype
+    assert trace.output.tobytes() == x.tobytes()
+    assert not np.shares_memory(trace.output, x)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("order", ORDERS)
+def test_dtype_is_kept_and_x_is_not_modified_for_every_layout_in_memory(dtype: Any, order: str) -> None:
+    x = in_memory(np.arange(1, 97, dtype=np.float64).reshape((2, 3, 4, 4)).astype(dtype), order)
+    before = x.tolist()
+    for drop_prob, training in ((0.3, True), (0.3, False), (0, True)):
+        output = dropblock_ref.drop_block(x, drop_prob, 2, rng=3, training=training)
+        assert output.dtype == x.dtype
+        assert type(output) is np.ndarray
+        assert output.flags.writeable
+        assert not np.shares_memory(output, x)
+        assert x.tolist() == before
+
+
+def test_lists_and_arrays_of_other_libraries_are_taken() -> None:
+    class Foreign:
+        def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[np.float32]:
+            return np.ones((1, 1, 3, 3), dtype=np.float32)
+
+    assert dropblock_ref.drop_block([[[[1.0, 2.0], [3.0, 4.0]]]], 0.5, 2, seeds=[[[[False] * 2] * 2]]).tolist() == [
+        [[[1, 2], [3, 4]]]
+    ]
+    output = dropblock_ref.drop_block(Foreign(), 0.5, 3, seeds=np.zeros((1, 1, 3, 3), dtype=np.bool_))
+    assert type(output) is np.ndarray
+    assert output.dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("scale_over", ["batch", "sample", "channel"])
+def test_all_dropped_is_zeros_with_scale_0_or_nan(dtype: Any, scale_over: str) -> None:
+    x = np.ones((2, 3, 4, 4), dtype=dtype)
+    zeros = dropblock_ref.trace(x, 1, 4, rng=0, convention=replace(PAPER, scale_over=scale_over))
+    assert not zeros.keep_mask.any()
+    assert np.all(np.asarray(zeros.scale) == 0)
+    assert np.all(zeros.output.astype(np.float64) == 0)
+    nan = dropblock_ref.trace(x, 1, 4, rng=0, convention=replace(PAPER, scale_over=scale_over, all_dropped="nan"))
+    assert np.all(np.isnan(nan.scale))
+    assert np.all(np.isnan(nan.output.astype(np.float64)))
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 4, 4), (0, 3, 4, 4, 4), (2, 0, 4, 4)])
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_a_batch_of_0_gives_an_empty_output_and_scale_1(shape: tuple[int, ...], convention: str) -> None:
+    x = np.zeros(shape, dtype=np.float32)
+    trace = dropblock_ref.trace(x, 0.5, 3, rng=0, convention=convention)
+    assert trace.output.shape == shape
+    assert trace.scale == 1 or 0 not in trace.keep_mask.shape
+
+
+def test_products_not_selections() -> None:
+    x = np.array([[[[np.nan, np.inf, -np.inf], [-0.0, -1.0, 1.0], [1.0, 1.0, 1.0]]]])
+    seeds = np.zeros(x.shape, dtype=np.bool_)
+    seeds[0, 0, 0] = seeds[0, 0, 1] = True
+    dropped = dropblock_ref.drop_block(x, 0.5, 1, seeds=seeds)[0, 0]
+    assert np.isnan(dropped[0]).all()
+    assert dropped[1].tolist() == [0, 0, 0]
+    assert np.signbit(dropped[1]).tolist() == [True, True, False]
+    kept = dropblock_ref.drop_block(x, 0.5, 1, seeds=np.zeros(x.shape, dtype=np.bool_))[0, 0]
+    assert math.isnan(kept[0, 0])
+    assert kept[0, 1:].tolist() == [np.inf, -np.inf]
+    assert np.signbit(kept[1, 0])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "large"), [(np.float16, 60000.0), (ml_dtypes.bfloat16, 3e38), (np.float32, 3e38), (np.float64, 1.5e308)]
+)
+def test_a_kept_value_that_leaves_the_range_becomes_infinite_without_a_warning(dtype: Any, large: float) -> None:
+    x = np.full((1, 1, 2, 2), large, dtype=dtype)
+    seeds = np.array([[[[True, False], [False, True]]]])
+    output = dropblock_ref.drop_block(x, 0.5, 1, seeds=seeds).astype(np.float64)
+    assert output.tolist() == [[[[0, np.inf], [np.inf, 0]]]]
+
+
+def test_half_precision_has_no_rounded_or_overflowing_scale() -> None:
+    # More cells than float16 can count, and a scale that rounds to 1 in half precision.
+    seeds = np.zeros((1, 1, 300, 300), dtype=np.bool_)
+    seeds[0, 0, :9, :9] = True
+    for dtype in (np.float16, ml_dtypes.bfloat16):
+        x = np.full(seeds.shape, 1.0, dtype=dtype)
+        trace = dropblock_ref.trace(x, 0.1, 1, seeds=seeds)
+        assert trace.scale == 90000 / 89919
+        assert np.all(trace.output.astype(np.float64)[~seeds] == float(np.array(90000 / 89919).astype(dtype)))
+
+
+def test_seeds_are_copied_into_the_trace() -> None:
+    seeds = np.zeros((1, 1, 3, 3), dtype=np.bool_)
+    trace = dropblock_ref.trace(np.ones((1, 1, 3, 3)), 0.5, 3, seeds=seeds)
+    seeds[0, 0, 1, 1] = True
+    assert not trace.seeds.any()
+    assert trace.keep_mask.all()
+
+
+def test_a_trace_is_frozen() -> None:
+    trace = dropblock_ref.trace(np.ones((1, 1, 3, 3)), 0.5, 3, rng=0)
+    with pytest.raises(FrozenInstanceError):
+        trace.gamma = 0.5  # type: ignore[misc]
+
+
+def test_a_generator_advances_and_an_int_repeats() -> None:
+    x, rng = np.ones((2, 3, 9, 9)), np.random.default_rng(0)
+    first, second = (dropblock_ref.drop_block(x, 0.5, 3, rng=rng) for _ in range(2))
+    assert not np.array_equal(first, second)
+    assert np.array_equal(dropblock_ref.drop_block(x, 0.5, 3, rng=0), first)
+
+
+def test_the_identity_draws_nothing_from_a_generator() -> None:
+    rng = np.random.default_rng(0)
+    dropblock_ref.drop_block(np.ones((1, 1, 3, 3)), 0.5, 3, rng=rng, training=False)
+    dropblock_ref.drop_block(np.ones((1, 1, 3, 3)), 0.0, 3, rng=rng)
+    assert rng.random() == np.random.default_rng(0).random()
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_block_that_the_convention_refuses_is_refused_in_every_mode(training: bool) -> None:
+    for drop_prob in (0.0, 0.5):
+        with pytest.raises(ValueError, match="block_size"):
+            dropblock_ref.drop_block(np.ones((1, 1, 3, 3)), drop_prob, 4, rng=0, training=training)
+
+
+@given(st.data(), cases(), probabilities())
+@examples(200)
+def test_vjp_agrees_with_finite_differences(data: st.DataObject, case: Case, drop_prob: float) -> None:
+    seeds = data.draw(legal_seeds(case))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    x, direction, cotangent = rng.standard_normal((3, *case.shape))
+    case = replace(case, convention=replace(case.convention, all_dropped="zeros"))
+
+    def loss(step: float) -> float:
+        y = dropblock_ref.drop_block(x + step * direction, drop_prob, case.block_size, seeds=seeds, **case.options)
+        return math.fsum((y * cotangent).ravel())
+
+    trace = dropblock_ref.trace(x, drop_prob, case.block_size, seeds=seeds, **case.options)
+    exact = math.fsum((dropblock_ref.vjp(cotangent, trace) * direction).ravel())
+    size = math.fsum(np.abs(cotangent).ravel()) * (1 + float(np.max(trace.scale, initial=0.0)))
+    assert abs((loss(0.5) - loss(-0.5)) - exact) <= 1e-13 * (size + 1)
+
+
+@given(st.data(), cases(), probabilities())
+@examples(250)
+def test_vjp_is_the_product_for_every_dtype(data: st.DataObject, case: Case, drop_prob: float) -> None:
+    x, seeds = data.draw(inputs(case.shape)), data.draw(legal_seeds(case))
+    trace = dropblock_ref.trace(x, drop_prob, case.block_size, seeds=seeds, **case.options)
+    cotangent = data.draw(inputs(case.shape))
+    with np.errstate(all="ignore"):
+        cotangent = cotangent.astype(x.dtype)
+    before = cotangent.tobytes()
+    mask = brute_force.keep_mask(seeds, case.block_size, case.data_format, case.convention)
+    check_output(dropblock_ref.vjp(cotangent, trace), cotangent, mask, case)
+    assert cotangent.tobytes() == before
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("cotangent_dtype", DTYPES)
+def test_vjp_has_the_dtype_of_the_output(dtype: Any, cotangent_dtype: Any) -> None:
+    trace = dropblock_ref.trace(np.ones((1, 1, 4, 4), dtype=dtype), 0.3, 2, rng=4)
+    gradient = dropblock_ref.vjp(np.full((1, 1, 4, 4), 0.75, dtype=cotangent_dtype), trace)
+    assert gradient.dtype == dtype
+    assert gradient.astype(np.float64).tolist() == trace.keep_mask.astype(np.float64).tolist()
+
+
+def test_vjp_of_the_identity_is_the_cotangent() -> None:
+    trace = dropblock_ref.trace(np.ones((2, 1, 4, 4)), 0.3, 2, training=False)
+    cotangent = np.arange(32.0).reshape((2, 1, 4, 4))
+    gradient = dropblock_ref.vjp(cotangent, trace)
+    assert gradient.tolist() == cotangent.tolist()
+    assert not np.shares_memory(gradient, cotangent)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 4, 5), (1, 4, 4), (1, 2, 4, 4), (1, 1, 4, 4, 1), ()])
+def test_vjp_refuses_a_cotangent_of_another_shape(shape: tuple[int, ...]) -> None:
+    trace = dropblock_ref.trace(np.ones((1, 1, 4, 4)), 0.3, 2, rng=4)
+    with pytest.raises(ValueError, match=r"cotangent must have the output's shape \(1, 1, 4, 4\), got"):
+        dropblock_ref.vjp(np.ones(shape), trace)
+
+
+def test_vjp_refuses_a_trace_put_together_from_anything() -> None:
+    with pytest.raises((TypeError, ValueError), match="trace"):
+        dropblock_ref.vjp(np.ones((1, 1, 4, 4)), cast("Any", Trace)(0, 0, 0, 0, 0))

@@ -1,0 +1,181 @@
+"""Backend: what it takes, what it refuses by name, and what it says that it supports."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError, fields, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dropblock_ref import CONVENTIONS, PAPER
+from dropblock_ref.testing import Backend
+
+
+def forward(x: Any, drop_prob: float, block_size: Any, *, training: bool, seed: int | None) -> Any:
+    raise NotImplementedError(f"never called: {x} {drop_prob} {block_size} {training} {seed}")
+
+
+def backend(**given: Any) -> Backend:
+    fields_: dict[str, Any] = {"name": "mine", "forward": forward}
+    return Backend(**(fields_ | given))
+
+
+def test_fields_and_defaults_are_the_pinned_ones() -> None:
+    assert [field.name for field in fields(Backend)] == [
+        "name",
+        "forward",
+        "convention",
+        "data_format",
+        "spatial_ndims",
+        "dtypes",
+        "vjp",
+        "draw_seeds",
+        "apply",
+        "accepts",
+        "expected_failures",
+    ]
+    mine = backend()
+    assert (mine.convention, mine.data_format, mine.spatial_ndims, mine.dtypes) == (
+        None,
+        "channels_first",
+        (2,),
+        ("float32",),
+    )
+    assert (mine.vjp, mine.draw_seeds, mine.apply, mine.accepts) == (None, None, None, None)
+    assert dict(mine.expected_failures) == {}
+
+
+def test_a_backend_is_frozen_and_keyword_only() -> None:
+    with pytest.raises(FrozenInstanceError):
+        backend().name = "other"  # type: ignore[misc]
+    with pytest.raises(TypeError, match="positional"):
+        Backend("mine", forward)  # type: ignore[call-arg]
+
+
+def test_expected_failures_are_not_shared_between_backends() -> None:
+    assert backend().expected_failures is not backend().expected_failures
+
+
+BAD: tuple[tuple[str, Any, type[Exception]], ...] = (
+    ("name", None, TypeError),
+    ("name", b"mine", TypeError),
+    ("forward", None, TypeError),
+    ("forward", "forward", TypeError),
+    ("convention", "nope", ValueError),
+    ("convention", 3, TypeError),
+    ("data_format", "NCWH", ValueError),
+    ("data_format", None, TypeError),
+    ("data_format", 4, TypeError),
+    ("spatial_ndims", (), ValueError),
+    ("spatial_ndims", (1,), ValueError),
+    ("spatial_ndims", (2, 4), ValueError),
+    ("spatial_ndims", 2, ValueError),
+    ("spatial_ndims", [2], ValueError),
+    ("spatial_ndims", ("2",), ValueError),
+    ("dtypes", (), ValueError),
+    ("dtypes", "float32", ValueError),
+    ("dtypes", ("int32",), ValueError),
+    ("dtypes", (np.float32,), ValueError),
+    ("dtypes", None, ValueError),
+    ("vjp", 1, TypeError),
+    ("draw_seeds", "x", TypeError),
+    ("apply", (), TypeError),
+    ("accepts", True, TypeError),
+    ("expected_failures", None, TypeError),
+    ("expected_failures", ["scale"], TypeError),
+    ("expected_failures", {"scale": None}, TypeError),
+    ("expected_failures", {1: "reason"}, TypeError),
+    ("expected_failures", "scale", TypeError),
+)
+
+
+@pytest.mark.parametrize(("field", "value", "error"), BAD, ids=[f"{field}-{value!r:.20}" for field, value, _ in BAD])
+def test_a_bad_field_is_refused_by_its_name(field: str, value: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=rf"{field}.*got"):
+        backend(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("data_format", "spatial_ndims"), [("NCHW", (3,)), ("NHWC", (2, 3)), ("NCDHW", (2,)), ("NDHWC", (2, 3))]
+)
+def test_a_layout_that_contradicts_the_ranks_is_refused(data_format: str, spatial_ndims: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="data_format"):
+        backend(data_format=data_format, spatial_ndims=spatial_ndims)
+
+
+def test_the_rules_are_the_papers_unless_stated() -> None:
+    own = replace(PAPER, name="own")
+    assert backend().rules is PAPER
+    assert backend(convention="timm").rules is CONVENTIONS["timm"]
+    assert backend(convention=own).rules is own
+
+
+@pytest.mark.parametrize(
+    ("convention", "spatial_shape", "block_size", "supported"),
+    [
+        ("paper", (5, 5), 3, True),
+        ("paper", (5, 5), 6, False),
+        ("paper", (5, 5, 5), (1, 2, 3), True),
+        ("torchvision", (5, 5), 2, False),
+        ("torchvision", (5, 5), 6, True),
+        ("timm", (5, 5), 9, True),
+        ("tutorial", (5, 5), 4, False),
+    ],
+)
+def test_without_accepts_it_supports_what_its_convention_accepts(
+    convention: str, spatial_shape: tuple[int, ...], block_size: Any, supported: bool
+) -> None:
+    assert backend(convention=convention).supports(spatial_shape, block_size) is supported
+
+
+def test_accepts_narrows_what_the_convention_accepts() -> None:
+    asked: list[tuple[Any, Any]] = []
+
+    def accepts(spatial_shape: tuple[int, ...], block_size: Any) -> Any:
+        asked.append((spatial_shape, block_size))
+        return np.bool_(isinstance(block_size, int))
+
+    mine = backend(accepts=accepts)
+    assert mine.supports((5, 5), 3) is True
+    assert mine.supports((5, 5), (3, 3)) is False
+    assert asked == [((5, 5), 3), ((5, 5), (3, 3))]
+    assert mine.supports((5, 5), 7) is False
+    assert len(asked) == 2  # the convention refuses it, whatever the backend says
+
+
+FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "timm", "torchvision", "keras_cv", "dropblock")
+FOREIGN = ("hypothesis", "pytest", "_pytest", "scipy.stats", "scipy.optimize", "ml_dtypes", *FRAMEWORKS)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import dropblock_ref.testing",
+        "from dropblock_ref import backends; backends.load('numpy')",
+        "from dropblock_ref.testing import Backend, check_backend, assert_valid_output, assert_drop_rate, make_input",
+    ],
+)
+def test_importing_the_oracle_imports_nothing_else(statement: str) -> None:
+    code = f"import sys; {statement}; print(*[name for name in {FOREIGN!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_what_needs_hypothesis_or_pytest_is_imported_when_asked_for() -> None:
+    code = (
+        "import sys; import dropblock_ref.testing as t; t.strategies.cases(); "
+        "assert 'hypothesis' in sys.modules and 'pytest' not in sys.modules; "
+        "t.parametrize_with_checks; assert 'pytest' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+
+def test_an_unknown_name_of_the_oracle_is_an_attribute_error() -> None:
+    import dropblock_ref.testing as oracle
+
+    with pytest.raises(AttributeError, match=r"'dropblock_ref\.testing' has no attribute 'nope'"):
+        oracle.nope  # noqa: B018
+    assert all(hasattr(oracle, name) for name in oracle.__all__)

@@ -1,0 +1,194 @@
+"""identify: the right convention for every correct backend, the right difference for planted bugs.
+
+The backends' streams and the seeds are fixed, so nothing here is left to chance; over streams, each answer of identify
+is wrong with a probability of at most 1e-6.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dropblock_ref import CONVENTIONS, PAPER, drop_block, gamma
+from dropblock_ref.testing import Backend, identify
+from tests.mutants.correct import make_backend
+from tests.mutants.mutants import MUTANTS
+
+FIELDS = (
+    "gamma_rule",
+    "seed_region",
+    "even_extra_cell",
+    "oversize_block",
+    "shared_channels",
+    "scale_over",
+    "all_dropped",
+)
+# Rows that differ in nothing that a black box shows.
+TIES = {
+    "tpu": ("tpu", "keras_cv"),
+    "keras_cv": ("tpu", "keras_cv"),
+    "dropblock": ("dropblock", "pytorch_toolbelt"),
+    "pytorch_toolbelt": ("dropblock", "pytorch_toolbelt"),
+}
+MODELLED = [name for name in CONVENTIONS if name != "calibrated"]
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("name", MODELLED)
+def test_a_correct_backend_is_recognised(name: str, ndim: int) -> None:
+    data_format = "channels_last" if ndim == 3 else "channels_first"
+    found = identify(make_backend(name, data_format, (ndim,), ("float32",)))
+    assert found.nearest == TIES.get(name, (name,))
+    assert found.contradictions[name] == ()
+    estimate, low, high = found.gamma
+    shape = (28, 28) if ndim == 2 else (14, 14, 14)
+    assert low < gamma(0.1, 7, shape, convention=name) < high
+    assert low < estimate < high
+    assert not [text for text in found.differences if text.startswith("held to")]
+
+
+def test_the_calibrated_convention_is_recognised() -> None:
+    streams = [np.random.default_rng(0)]
+
+    def forward(x: Any, drop_prob: Any, block_size: Any, *, training: bool, seed: int | None) -> Any:
+        if seed is not None:
+            streams[0] = np.random.default_rng(seed)
+        return drop_block(x, drop_prob, block_size, rng=streams[0], training=training, convention="calibrated")
+
+    assert identify(Backend(name="mine", forward=forward)).nearest == ("calibrated",)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"scale_over": "sample"},
+        {"scale_over": "channel"},
+        {"scale_over": "none"},
+        {"even_extra_cell": "after", "seed_region": "everywhere"},
+        {"all_dropped": "nan"},
+        {"shared_channels": True},
+        {"oversize_block": "clip_to_smallest_axis"},
+    ],
+)
+def test_a_convention_of_ones_own_is_described_field_by_field(changed: dict[str, Any]) -> None:
+    found = identify(make_backend(replace(PAPER, name="own", **changed), "channels_first", (2,), ("float32",)))
+    answers = {answer.field: answer for answer in found.answers}
+    for field in FIELDS:
+        assert getattr(replace(PAPER, **changed), field) in answers[field].values, answers[field]
+    for field, value in changed.items():
+        expected = {"sample", "channel"} if changed.get("shared_channels") and field == "scale_over" else {value}
+        assert set(answers[field].values) == expected
+        assert any(text.startswith(f"{field} is not ") for text in found.differences)
+
+
+def test_what_cannot_be_observed_is_said_to_be_so() -> None:
+    odd_only = replace(
+        make_backend("paper", "channels_first", (2,), ("float32",)),
+        accepts=lambda spatial_shape, block_size: block_size % 2 == 1 and block_size <= min(spatial_shape),
+    )
+    answers = {answer.field: answer for answer in identify(odd_only).answers}
+    for field in ("even_extra_cell", "oversize_block"):
+        assert answers[field].text.startswith("cannot be observed: the backend says that it is not for")
+        assert getattr(PAPER, field) in answers[field].values
+    fitting = {answer.field: answer for answer in identify(make_backend("paper")).answers}
+    assert (
+        fitting["even_extra_cell"].text == "cannot be observed: where blocks must fit, both anchors give the same masks"
+    )
+
+
+def test_the_words_of_a_wrong_rate_say_how_much_and_why() -> None:
+    found = identify(make_backend("timm_uncoupled", "channels_first", (2,), ("float32",)))
+    expected = (
+        "drops 0.133 of the cells at drop_prob 0.1 on 28x28 with block 7, 41% more than the paper's 0.094: every cell "
+        "is eligible while gamma assumes that blocks fit"
+    )
+    assert expected in found.differences or expected.replace("41%", "42%") in found.differences
+    text = str(found)
+    assert text.startswith("correct does what convention 'timm_uncoupled' says\n") or "'timm_uncoupled' says" in text
+    assert "differences from the paper:\n" in text
+    assert "no difference from the paper" in str(identify(make_backend("paper")))
+
+
+def test_the_convention_that_a_backend_declares_is_not_looked_at() -> None:
+    box = make_backend("timm", "channels_first", (2,), ("float32",))
+    assert identify(replace(box, convention="torchvision")) == identify(replace(box, convention=None))
+
+
+def test_a_backend_that_refuses_everything_is_refused() -> None:
+    def forward(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("no")
+
+    with pytest.raises(ValueError, match="backend 'mute' refuses every map that identify tries"):
+        identify(Backend(name="mute", forward=forward))
+
+
+def test_planted_differences_are_named() -> None:
+    """For nine in ten: a published convention that is another one, a field that contradicts it, or a fitting check."""
+    sample = MUTANTS[::8]
+    missed = []
+    for mutant in sample:
+        backend = mutant.make()
+        found = identify(backend)
+        other = backend.rules.name not in found.nearest and backend.rules.name in CONVENTIONS
+        named = any(f"check {check} fails" in text for check in mutant.caught_by for text in found.differences)
+        if not (other or found.contradictions[found.nearest[0]] or named):
+            missed.append(mutant.name)
+    assert len(missed) <= len(sample) // 10, missed
+
+
+def simple(change: Any) -> Backend:
+    """A black box that does `change` to x in training, and knows no block, seed or convention."""
+
+    def forward(x: Any, drop_prob: Any, block_size: Any, *, training: bool, seed: int | None) -> Any:
+        del drop_prob, block_size, seed
+        return change(x) if training else x.copy()
+
+    return Backend(name="simple", forward=forward)
+
+
+def test_a_backend_that_never_drops_is_described() -> None:
+    found = identify(simple(np.copy))
+    assert found.gamma[0] == 0
+    assert any("no dropped region lies clear of the borders" in text for text in found.differences)
+    assert any("100% less than the paper's 0.094" in text for text in found.differences)
+    answers = {answer.field: answer.text for answer in found.answers}
+    assert answers["epsilon"].startswith("cannot be observed")
+    assert answers["all_dropped"].startswith("cannot be observed")
+
+
+def test_a_backend_that_drops_everything_is_described() -> None:
+    found = identify(simple(np.zeros_like))
+    assert found.gamma[0] == 1
+    assert any("all samples of a batch share one mask" in text for text in found.differences)
+    assert any("964% more than the paper's 0.094" in text for text in found.differences)
+
+
+def test_a_backend_whose_kept_cells_are_infinite_is_described() -> None:
+    rng = np.random.default_rng(0)
+    found = identify(simple(lambda x: np.where(rng.random(x.shape) < 0.5, np.inf, 0).astype(x.dtype)))
+    answers = {answer.field: answer for answer in found.answers}
+    assert answers["scale_over"].values == ()
+    assert answers["epsilon"].text.startswith("cannot be observed")
+
+
+def test_a_backend_for_square_maps_only_is_identified() -> None:
+    square = replace(
+        make_backend("paper", "channels_first", (2,), ("float32",)),
+        accepts=lambda spatial_shape, block_size: spatial_shape[0] == spatial_shape[1],  # noqa: ARG005
+    )
+    found = identify(square)
+    # On square maps alone, the last axis is like any other.
+    assert {answer.field: answer.values for answer in found.answers}["gamma_rule"] == ("border_corrected", "last_axis")
+    assert found.nearest == ("paper",)
+
+
+def test_the_text_names_ties_and_what_contradicts_the_nearest() -> None:
+    ties = str(identify(make_backend("dropblock", "channels_first", (2,), ("float32",))))
+    assert (
+        "does what convention 'dropblock' or 'pytorch_toolbelt' says\n  (these differ in nothing that was seen)" in ties
+    )
+    own = replace(PAPER, name="own", scale_over="sample")
+    assert "says, but for scale_over\n" in str(identify(make_backend(own, "channels_first", (2,), ("float32",))))
