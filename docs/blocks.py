@@ -1,0 +1,68 @@
+"""What the pages call to write their generated parts: [[[cog ...]]] in a comment, see build.py."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib
+import inspect
+import io
+import runpy
+import textwrap
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).parent
+
+
+def fenced(text: str, language: str) -> None:
+    """Write a block of code."""
+    print(f"\n```{language}\n{text.strip(chr(10))}\n```\n")
+
+
+def include(path: str) -> None:
+    """Write a whole file of docs/, as code."""
+    fenced((DOCS / path).read_text(encoding="utf-8"), "python")
+
+
+def run(path: str) -> None:
+    """Write a program of docs/ and what it prints."""
+    include(path)
+    fenced(printed_by(path), "text")
+
+
+def printed_by(path: str) -> str:
+    """What a program of docs/ prints."""
+    if find_spec("torchvision"):  # torchvision's wheel beside a CPU build of torch lacks compiled operators
+        from dropblock_ref.backends.torchvision_operators import import_torchvision
+
+        import_torchvision()
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        runpy.run_path(str(DOCS / path), run_name="__main__")
+    return printed.getvalue()
+
+
+def source(module: str, *names: str) -> None:
+    """Write functions of the package, without their docstrings."""
+    texts = []
+    for name in names:
+        text = textwrap.dedent(inspect.getsource(getattr(importlib.import_module(module), name)))
+        (function,) = ast.parse(text).body
+        assert isinstance(function, ast.FunctionDef)
+        lines = text.splitlines()
+        first = function.body[0]
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+            del lines[first.lineno - 1 : first.end_lineno]
+        texts.append("\n".join(lines))
+    fenced("\n\n\n".join(texts), "python")
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a Markdown table."""
+    print("\n| " + " | ".join(header) + " |\n|" + " --- |" * len(header))
+    for row in rows:
+        print("| " + " | ".join(str(cell) for cell in row) + " |")
+    print()
