@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from .assertions import assert_drop_rate, assert_valid_output
 from .backend import Backend
-from .identification import Answer, Identification, identify
+from .identification import identify
 from .observation import make_input
 from .oracle import check_backend
-from .report import CheckResult, Report
+from .report import Answer, CheckResult, Identification, Report
 
 if TYPE_CHECKING:
     from . import strategies

@@ -137,11 +137,9 @@ class Run:
         self.draws += self.masks(x)
         # A backend that writes into x fails one check, input_unmodified, and spoils no other.
         given = x.copy() if own_copy else x
-        y = self.call(
-            partial(self.backend.forward, given, p, one.block_size, training=training, seed=seed),
-            self.forward_call(x, one, seed=seed, training=training, drop_prob=drop_prob),
-        )
-        self.require_array(y, "output", self.forward_call(x, one, seed=seed, training=training, drop_prob=drop_prob))
+        text = self.forward_call(x, one, seed=seed, training=training, drop_prob=drop_prob)
+        y = self.call(partial(self.backend.forward, given, p, one.block_size, training=training, seed=seed), text)
+        self.require_array(y, "output", text)
         return y.copy() if own_copy else y  # a backend may fill the same memory in its next call
 
     def vjp(

@@ -10,29 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arguments import check_block_size
 from ..geometry import place_block
 from ..seed_probability import calibrate, gamma
 from ..theory import drop_fraction_variance, drop_probability, expected_drop_fraction
 from .backend import Backend
 from .check import CheckFailure, Map, NotApplicable, Outcome, Run, check
+from .maps import DESIGNED, DESIGNED_FURTHER, REALISTIC, SMALL
 from .statistics import MISS, SURE, bernstein_deviation, binomial_detectable, binomial_draws, binomial_p_values
 
 _CELLS_PER_CALL = 1_000_000
+_CELLS_PER_CALL_IN_OTHER_DTYPES = 50_000  # a count of more may overflow in float16, which is low_precision's business
 _WRONG_RATE = 1e-6  # cells whose rate is off at this level, over all of a map, are not judged in pairs
-_REALISTIC = (Map((28, 28), 7, 0.1), Map((14, 14), 7, 0.1), Map((8, 14, 14), 5, 0.1), Map((28, 28), 1, 0.1))
-# Designed for the rate of every single cell: few cells, none of which drops rarely.
-_DESIGNED = (Map((5, 5), 3, 0.8), Map((4, 4, 4), 3, 0.8))
-_DESIGNED_FURTHER = (
-    Map((4, 7), 3, 0.7),
-    Map((7, 4), 3, 0.7),
-    Map((5, 5), 2, 0.4),
-    Map((6, 5), (3, 2), 0.6),
-    Map((7, 7), (1, 5), 0.4),
-    Map((3, 4, 5), 3, 0.7),
-    Map((5, 4, 3), 3, 0.7),
-    Map((4, 3, 4), (2, 1, 3), 0.6),
-)
-_SMALL = (Map((5, 5), 3, 0.8), Map((4, 4), 2, 0.8), Map((4, 4, 4), 3, 0.8))
 
 
 def coincidence_bound(run: Run, one: Map, *, samples: int, channels: int) -> float:
@@ -53,21 +42,20 @@ def _all_dropped_bound(run: Run, one: Map, *, samples: int, channels: int) -> fl
 
 def _independent_cells(run: Run, one: Map) -> NDArray[np.float64]:
     """The drop probabilities of cells a block apart, which no seed covers together."""
-    lattice = tuple(slice(None, None, size) for size in _sides(one))
+    lattice = tuple(slice(None, None, size) for size in check_block_size(one.block_size, len(one.spatial_shape)))
     return drop_probability(one.drop_prob, one.block_size, one.spatial_shape, convention=run.backend.rules)[lattice]
 
 
-def _sides(one: Map) -> tuple[int, ...]:
-    return (one.block_size,) * len(one.spatial_shape) if isinstance(one.block_size, int) else one.block_size
-
-
-def _masks(run: Run, one: Map, samples: int, channels: int, *, calls: int | None = None) -> Iterator[NDArray[np.bool_]]:
+def _masks(
+    run: Run, one: Map, samples: int, channels: int, *, calls: int | None = None, dtype: str | None = None
+) -> Iterator[NDArray[np.bool_]]:
     """Dropped cells of successive draws, (samples, channels, cells): `samples` in all, or in each of `calls`."""
     cells = int(np.prod(one.spatial_shape))
-    per_call = samples if calls is not None else max(1, min(samples, _CELLS_PER_CALL // (channels * cells)))
+    most = _CELLS_PER_CALL if dtype in {None, run.dtype} else _CELLS_PER_CALL_IN_OTHER_DTYPES
+    per_call = samples if calls is not None else max(1, min(samples, most // (channels * cells)))
     done, seed = 0, run.seed
     total = samples * calls if calls is not None else samples
-    x = run.input(run.shape(per_call, channels, one.spatial_shape))
+    x = run.input(run.shape(per_call, channels, one.spatial_shape), dtype)
     next_seed: int | None = seed
     while done < total:
         part = x[: min(per_call, total - done)]
@@ -145,11 +133,29 @@ def _ratios(ratios: NDArray[np.float64], spatial_shape: tuple[int, ...]) -> str:
 @check("distribution", statistical=True)
 def map_rate(run: Run) -> Outcome:
     """The fraction of dropped cells is the expected one, on a map of realistic size."""
-    one = run.require(_REALISTIC, "map of realistic size")[0]
-    return _map_rate(run, one, 0.1 if run.quick else 0.03)
+    one = run.require(REALISTIC, "map of realistic size")[0]
+    message = _map_rate(run, one, 0.1 if run.quick else 0.03, run.dtype, run.share)
+    expected = expected_drop_fraction(one.drop_prob, one.block_size, one.spatial_shape, convention=run.backend.rules)
+    if expected > one.drop_prob * (1 + 1e-9):
+        more = f"{expected / one.drop_prob - 1:.0%} more than drop_prob"
+        return Outcome(f"{message}: as convention {run.backend.rules.name!r} has it, {more}", reported=True)
+    return Outcome(message)
 
 
-def _map_rate(run: Run, one: Map, wanted: float) -> Outcome:
+def _unless_other_dtypes(backend: Backend) -> str | None:
+    return f"the backend supports {backend.dtypes[0]} only" if len(backend.dtypes) == 1 else None
+
+
+@check("distribution", statistical=True, unless=_unless_other_dtypes)
+def dtype_rates(run: Run) -> Outcome:
+    """In the other dtypes the fraction of dropped cells is the expected one, too: no draw is too coarse for gamma."""
+    one = run.require(REALISTIC, "map of realistic size")[0]
+    others = [dtype for dtype in run.backend.dtypes if dtype != run.dtype]
+    wanted = 0.3 if run.quick else 0.1
+    return Outcome("; ".join(_map_rate(run, one, wanted, dtype, run.share / len(others)) for dtype in others))
+
+
+def _map_rate(run: Run, one: Map, wanted: float, dtype: str, budget: float) -> str:
     rules = run.backend.rules
     where: dict[str, Any] = {"block_size": one.block_size, "spatial_shape": one.spatial_shape, "convention": rules}
     expected = expected_drop_fraction(one.drop_prob, **where)
@@ -160,33 +166,30 @@ def _map_rate(run: Run, one: Map, wanted: float) -> Outcome:
         """Whether a gamma that makes the fraction that much too large can be missed."""
         other = calibrate(min(1.0, expected * (1 + relative)), block, one.spatial_shape)
         spread = drop_fraction_variance(None, gamma=other, **where)
-        alarm = bernstein_deviation(draws, variance, run.share, sides=2)
+        alarm = bernstein_deviation(draws, variance, budget, sides=2)
         return alarm + bernstein_deviation(draws, spread, MISS) > expected * relative
 
+    in_dtype = "" if dtype == run.dtype else f", {dtype}"
     draws = 1024
     while missed(draws, wanted):
         draws += max(1, draws // 16)
     total = 0
     channels = 1 if rules.shared_channels else 8
     samples = -(-draws // channels)
-    for dropped in _masks(run, one, samples, channels):
+    for dropped in _masks(run, one, samples, channels, dtype=dtype):
         total += int(np.count_nonzero(dropped))
     draws = samples * channels
-    run.detects.append(f"{_percent(wanted)} error of the map's rate ({one})")
+    run.detects.append(f"{_percent(wanted)} error of the map's rate ({one}{in_dtype})")
     seen = total / (draws * float(np.prod(one.spatial_shape)))
-    alarm = bernstein_deviation(draws, variance, run.share, sides=2)
+    alarm = bernstein_deviation(draws, variance, budget, sides=2)
     if abs(seen - expected) >= alarm:
         raise CheckFailure(
             f"{expected:.6f} of the cells must be dropped on average (drop_prob {one.drop_prob} is the paper's "
             f"approximation), and over {draws} masks {seen:.6f} are, {100 * (seen / expected - 1):+.1f} %; a correct "
-            f"backend stays within {alarm:.6f}\non {one}, convention {rules.name!r} with gamma "
+            f"backend stays within {alarm:.6f}\non {one}{in_dtype}, convention {rules.name!r} with gamma "
             f"{gamma(one.drop_prob, **where):.6g}\n{_reproduce(run)}"
         )
-    message = f"{seen:.6f} dropped, {expected:.6f} expected ({one})"
-    if expected > one.drop_prob * (1 + 1e-9):
-        more = f"{expected / one.drop_prob - 1:.0%} more than drop_prob"
-        return Outcome(f"{message}: as convention {rules.name!r} has it, {more}", reported=True)
-    return Outcome(message)
+    return f"{seen:.6f} dropped, {expected:.6f} expected ({one}{in_dtype})"
 
 
 @dataclass(frozen=True)
@@ -228,8 +231,8 @@ def _joint(run: Run, one: Map, samples: int, channels: int) -> _Joint:
 
 def _designed(run: Run) -> list[_Joint]:
     """The draws that the checks of cells share: enough for the wanted error of every single cell."""
-    first = run.supported(_DESIGNED)
-    further = run.supported(_DESIGNED_FURTHER)
+    first = run.supported(DESIGNED)
+    further = run.supported(DESIGNED_FURTHER)
     if not first:
         first, further = further[:1], further[1:]
     if not first:
@@ -366,7 +369,7 @@ def channel_independence(run: Run) -> Outcome:
 
 def _small_calls(run: Run) -> tuple[Map, NDArray[np.float32]]:
     """Many calls with few samples: (calls, samples, channels, cells)."""
-    one = run.require(_SMALL, "small map")[0]
+    one = run.require(SMALL, "small map")[0]
     channels = 1 if run.backend.rules.shared_channels else 2
     key = ("small_calls", one)
     if key not in run.cache:

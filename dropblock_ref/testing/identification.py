@@ -21,76 +21,10 @@ from ..theory import drop_probability, expected_drop_fraction
 from .backend import Backend
 from .observation import coarser, make_input, picture, read_dropped, ulp
 from .oracle import check_backend
+from .report import ERROR, Answer, Identification
 from .statistics import binomial_p_values
 
-ERROR = 1e-6  # probability that an interval misses, or that a right choice is ruled out, for each answer
 _CELLS_PER_CALL = 1_000_000
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One question about the implementation.
-
-    Attributes
-    ----------
-    field : str
-        Field of `Convention` that it is about.
-    values : tuple
-        The values of that field that agree with what was seen; all of them where it cannot be observed, none where
-        none agrees.
-    text : str
-        What was seen, with its evidence.
-    """
-
-    field: str
-    values: tuple[Any, ...]
-    text: str
-
-
-@dataclass(frozen=True)
-class Identification:
-    """What a black box does.
-
-    Attributes
-    ----------
-    backend : str
-        Its name.
-    nearest : tuple of str
-        The published conventions that contradict the fewest answers; several where they differ in nothing that shows.
-    differences : tuple of str
-        What it does differently from the paper, and then what checks fail that hold it to the nearest convention.
-    gamma : tuple of float
-        Estimate, low and high end of an exact confidence interval (error probability 1e-6), on `gamma_setting`.
-    gamma_setting : str
-        The map, block and drop_prob of that estimate.
-    answers : tuple of Answer
-        One for each field of a convention.
-    contradictions : dict
-        For each published convention the fields that contradict what was seen.
-    """
-
-    backend: str
-    nearest: tuple[str, ...]
-    differences: tuple[str, ...]
-    gamma: tuple[float, float, float]
-    gamma_setting: str
-    answers: tuple[Answer, ...]
-    contradictions: dict[str, tuple[str, ...]]
-
-    def __str__(self) -> str:
-        lines = [f"{self.backend} does what convention {' or '.join(map(repr, self.nearest))} says"]
-        wrong = self.contradictions[self.nearest[0]]
-        if wrong:
-            lines[0] += f", but for {', '.join(wrong)}"
-        if len(self.nearest) > 1:
-            lines.append("  (these differ in nothing that was seen)")
-        estimate, low, high = self.gamma
-        lines.append(f"  gamma is {estimate:.6g}, between {low:.6g} and {high:.6g} ({self.gamma_setting})")
-        lines += [f"  {answer.field}: {answer.text}" for answer in self.answers]
-        lines.append(f"  (an answer that rests on chance is wrong with probability at most {ERROR:g})")
-        lines.append("differences from the paper:" if self.differences else "no difference from the paper was seen")
-        lines += [f"  - {difference}" for difference in self.differences]
-        return "\n".join(lines)
 
 
 class _Refused(Exception):  # noqa: N818  (an outcome, not an error)

@@ -21,7 +21,7 @@ NON_SQUARE = (
     Map((4, 8, 4), 3),
 )
 # Of the sizes and the drop_prob that networks use.
-REALISTIC = (Map((28, 28), 7, 0.1), Map((10, 14, 14), 5, 0.1))
+REALISTIC = (Map((28, 28), 7, 0.1), Map((14, 14), 7, 0.1), Map((8, 14, 14), 5, 0.1), Map((28, 28), 1, 0.1))
 EVEN = (
     Map((8, 8), 2),
     Map((9, 9), 4, 0.3),
@@ -42,3 +42,17 @@ PER_AXIS = (
 LARGE = (Map((18, 18), 3), Map((7, 7, 7), 3))
 # About 69,000 kept cells of 135,000.
 MANY_CELLS = (Map((264, 256), 3), Map((40, 42, 40), 3))
+# For the rate of every single cell: few cells, none of which drops rarely.
+DESIGNED = (Map((5, 5), 3, 0.8), Map((4, 4, 4), 3, 0.8))
+DESIGNED_FURTHER = (
+    Map((4, 7), 3, 0.7),
+    Map((7, 4), 3, 0.7),
+    Map((5, 5), 2, 0.4),
+    Map((6, 5), (3, 2), 0.6),
+    Map((7, 7), (1, 5), 0.4),
+    Map((3, 4, 5), 3, 0.7),
+    Map((5, 4, 3), 3, 0.7),
+    Map((4, 3, 4), (2, 1, 3), 0.6),
+)
+# For many calls with few samples each.
+SMALL = (Map((5, 5), 3, 0.8), Map((4, 4), 2, 0.8), Map((4, 4, 4), 3, 0.8))

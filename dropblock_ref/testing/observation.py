@@ -288,6 +288,27 @@ def _map_index(layout: Layout, sample: int, channel: int) -> tuple[Any, ...]:
     return (sample, *entries[1:])
 
 
+def same(a: Any, b: Any) -> bool:
+    """Equal shape and values, in the coarser dtype of both; NaN equals NaN."""
+    if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.shape == b.shape):
+        return False
+    dtype = coarser(a.dtype, b.dtype)
+    a, b = a.astype(dtype, copy=False), b.astype(dtype, copy=False)
+    return bool(((a == b) | (np.isnan(a) & np.isnan(b))).all())
+
+
+def difference(expected: NDArray[Any], y: Any) -> str:
+    """Where an array is not as expected, in words."""
+    if not isinstance(y, np.ndarray) or y.shape != expected.shape:
+        return f"is {type(y).__name__} of shape {getattr(y, 'shape', None)}, not {expected.shape}"
+    wrong = ~((y == expected) | (np.isnan(expected) & np.isnan(y)))
+    index = tuple(int(i) for i in np.argwhere(wrong)[0])
+    return (
+        f"{np.count_nonzero(wrong)} of {expected.size} cells differ, first at index {index}: expected "
+        f"{expected[index]}, seen {y[index]}"
+    )
+
+
 def map_picture(mask: NDArray[np.bool_], wrong: NDArray[np.bool_], layout: Layout) -> str:
     """The map with the first wrong cell, and where it is."""
     sample, channel, cell = _where(wrong, layout)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from dropblock_ref import CONVENTIONS, Convention
 from dropblock_ref.testing import CheckResult, distribution
 from dropblock_ref.testing.check import Map, Run
+from dropblock_ref.testing.maps import REALISTIC
 from dropblock_ref.testing.oracle import CHECKS
 from dropblock_ref.testing.statistics import binomial_detectable
 from dropblock_ref.theory import calibrated_gamma, drop_probability, expected_drop_fraction
@@ -154,7 +155,7 @@ def test_what_map_rate_states_is_what_is_tried_here() -> None:
     for quick, percent in ((False, 3), (True, 10)):
         result = try_check("map_rate", DropBlock, quick=quick)
         assert result.status == "passed"
-        assert result.detects == f"{percent} % error of the map's rate ({distribution._REALISTIC[0]})"
+        assert result.detects == f"{percent} % error of the map's rate ({REALISTIC[0]})"
 
 
 # The rate of a cell

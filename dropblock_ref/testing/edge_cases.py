@@ -1,0 +1,237 @@
+"""Level 2, recover: maps, blocks, arguments, memory orders and values at the edges of what a backend must take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .check import CheckFailure, Map, NotApplicable, Outcome, RefusedInput, Run, check
+from .distribution import compare_cell_rates
+from .maps import EVEN, NON_SQUARE, ORDINARY, PER_AXIS
+from .observation import MAX_ULPS, coarser, find_problems, same, ulp
+from .recover import judge_all
+
+
+@check("recover")
+def non_square_maps(run: Run) -> Outcome:
+    """On maps that are wider than high, or higher than wide, mask, scale and values are right."""
+    return judge_all(run, run.require(NON_SQUARE, "non-square map"))
+
+
+@check("recover")
+def even_blocks(run: Run) -> Outcome:
+    """With blocks of even size, mask, scale and values are right, or they are refused as the convention says."""
+    if run.backend.rules.even_extra_cell == "refused":
+        return _all_refused(run, EVEN, "a block_size of even size")
+    return judge_all(run, run.require(EVEN, "even block"))
+
+
+@check("recover")
+def per_axis_blocks(run: Run) -> Outcome:
+    """With blocks of one size per axis, mask, scale and values are right."""
+    return judge_all(run, run.require(PER_AXIS, "block with a size per axis"))
+
+
+def _judge_and_count(run: Run, maps: Sequence[Map]) -> Outcome:
+    """Judge outputs, and compare the rate of every cell with the exact one, with a few thousand masks."""
+    outcome = judge_all(run, maps, ("channel_sharing", "legal_blocks", "scale", "values"))
+    samples = 1000 if run.quick else 20_000
+    channels = 1 if run.backend.rules.shared_channels else 2
+    for one in maps:
+        compare_cell_rates(run, one, samples, channels, run.share / len(maps))
+    return outcome
+
+
+@check("recover", statistical=True)
+def block_of_one(run: Run) -> Outcome:
+    """A block of one cell drops single cells with probability drop_prob, as Dropout with a counted scale."""
+    maps = [Map(shape, 1, drop_prob) for shape in ((6, 6), (3, 3, 3)) for drop_prob in (0.3, 0.02, 0.98)]
+    return _judge_and_count(run, run.require(maps, "block of one cell"))
+
+
+@check("recover", statistical=True)
+def block_of_map_size(run: Run) -> Outcome:
+    """A block as large as the map drops as its convention says: where blocks must fit, everything or nothing."""
+    return _judge_and_count(
+        run,
+        run.require(
+            (Map((5, 5), 5, 0.3), Map((4, 4), 4, 0.3), Map((3, 3, 3), 3, 0.3), Map((2, 2, 2), 2, 0.3)),
+            "block of the map's size",
+        ),
+    )
+
+
+@check("recover", statistical=True)
+def one_cell_map(run: Run) -> Outcome:
+    """A map of one cell is dropped with probability drop_prob."""
+    return _judge_and_count(run, run.require((Map((1, 1), 1, 0.3), Map((1, 1, 1), 1, 0.3)), "map of one cell"))
+
+
+@check("recover", statistical=True)
+def oversize_block(run: Run) -> Outcome:
+    """A block larger than the map is refused or clipped as the convention says."""
+    maps = [Map((5, 5), block_size, 0.3) for block_size in (6, 7, 8)]
+    maps += [Map((4, 7), 6, 0.3), Map((7, 5), 6, 0.3), Map((3, 3, 3), 5, 0.3), Map((3, 4, 5), 4, 0.3)]
+    if run.backend.rules.oversize_block == "refused":
+        return _all_refused(run, maps, "a block_size larger than the map")
+    return _judge_and_count(run, run.require(maps, "block larger than the map"))
+
+
+def _all_refused(run: Run, maps: Sequence[Map], what: str) -> Outcome:
+    """Where the convention refuses a block, so must a backend that does not say by itself that it is not for it."""
+    accepts = run.backend.accepts
+    asked = [one for one in maps if len(one.spatial_shape) in run.backend.spatial_ndims]
+    if accepts is not None:
+        asked = [
+            one
+            for one in asked
+            if run.call(partial(accepts, one.spatial_shape, one.block_size), f"backend.accepts of {one}")
+        ]
+    if not asked:
+        raise NotApplicable(f"the convention refuses {what}, and the backend says that it is not for it")
+    for one in asked:
+        _must_refuse(run, one, run.input(run.shape(2, 2, one.spatial_shape)), one.drop_prob, what)
+    return Outcome("refused")
+
+
+def _must_refuse(run: Run, one: Map, x: NDArray[Any], drop_prob: float, what: str) -> None:
+    try:
+        run.forward(x, one, seed=run.seed, drop_prob=drop_prob)
+    except RefusedInput:
+        return
+    except CheckFailure:  # no output, but no refusal either
+        pass
+    raise CheckFailure(
+        f"{what} must be refused with an exception, but an output is returned\non {one}\n"
+        f"reproduce: {run.forward_call(x, one, seed=run.seed, drop_prob=drop_prob)}"
+    )
+
+
+@check("recover")
+def bad_arguments(run: Run) -> Outcome:
+    """A drop_prob outside [0, 1] and a block_size below 1 or of wrong length are refused."""
+    for one in run.require(ORDINARY, "ordinary map"):
+        x = run.input(run.shape(2, 2, one.spatial_shape))
+        for drop_prob in (-0.1, 1.5, float("nan")):
+            _must_refuse(run, one, x, drop_prob, f"drop_prob {drop_prob}")
+        for block_size in (0, -1, (3,) * (1 + len(one.spatial_shape))):
+            bad = Map(one.spatial_shape, block_size, one.drop_prob)
+            _must_refuse(run, bad, x, one.drop_prob, f"block_size {block_size}")
+    return Outcome("refused")
+
+
+@check("recover", statistical=True)
+def drop_prob_one(run: Run) -> Outcome:
+    """With drop_prob 1 rates, mask, scale and values are right, also where every cell is dropped."""
+    maps = [Map(shape, b, 1.0) for shape, b in (((6, 6), 1), ((5, 5), 5), ((7, 7), 3), ((3, 3, 3), 3), ((5, 5, 5), 3))]
+    supported = run.require(maps, "of these maps")
+    judge_all(run, supported, ("legal_blocks", "scale", "values"), dtypes=run.backend.dtypes)
+    return _judge_and_count(run, supported)
+
+
+@check("recover")
+def non_contiguous_input(run: Run) -> Outcome:
+    """Whatever the memory order of x, mask, scale and values are right."""
+    redrawn = False
+    maps = run.require(ORDINARY, "ordinary map")
+    for one in maps:
+        for dtype in run.backend.dtypes:
+            contiguous = run.input(run.shape(3, 3, one.spatial_shape), dtype)
+            expected = run.forward(contiguous, one, seed=run.seed)
+            rules, data_format = run.backend.rules, run.backend.data_format
+            known = {found.check for found in find_problems(contiguous, expected, one.block_size, data_format, rules)}
+            only = tuple({"channel_sharing", "legal_blocks", "scale", "values"} - known)
+            for x in (
+                np.repeat(contiguous, 2, axis=-1)[..., ::2],
+                np.flip(contiguous).copy()[(slice(None, None, -1),) * contiguous.ndim],
+                np.asfortranarray(contiguous),
+            ):
+                y = run.forward(x, one, seed=run.seed, own_copy=False)
+                run.judge(x, y, one, run.check_call(), only=only)
+                redrawn |= not same(y, expected)
+    note = ": with one seed, the draw depends on the memory order" if redrawn else ""
+    return Outcome(f"{3 * len(maps)} arrays for each of dtypes {', '.join(run.backend.dtypes)}{note}", reported=redrawn)
+
+
+@check("recover")
+def batch_of_one(run: Run) -> Outcome:
+    """A batch of one sample, of one channel, has the right shape, mask, scale and values."""
+    for one in run.require(ORDINARY, "ordinary map"):
+        for channels in (1, 3):
+            x = run.input(run.shape(1, channels, one.spatial_shape))
+            for seed in run.seeds(6):
+                run.judge(x, run.forward(x, one, seed=seed), one, run.forward_call(x, one, seed=seed))
+    return Outcome(f"{run.draws} masks")
+
+
+@check("recover")
+def empty_batch(run: Run) -> Outcome:
+    """A batch of no samples gives an empty output of the same shape and dtype."""
+    for one in run.require(ORDINARY, "ordinary map"):
+        x = run.input(run.shape(0, 3, one.spatial_shape))
+        for training in (True, False):
+            y = run.forward(x, one, seed=run.seed, training=training)
+            run.judge(x, y, one, run.forward_call(x, one, seed=run.seed, training=training))
+    return Outcome()
+
+
+_SPECIAL = ("0", "-0", "large", "smallest normal", "inf", "-inf", "nan")
+
+
+@check("recover")
+def special_values(run: Run) -> Outcome:
+    """Zeros, large and tiny values, infinities and NaN change nothing elsewhere and are multiplied like any other."""
+    notes: set[str] = set()
+    for one in run.require(ORDINARY, "ordinary map"):
+        for dtype in run.backend.dtypes:
+            x = run.input(run.shape(3, 3, one.spatial_shape), dtype)
+            for seed in run.seeds(3):
+                notes |= _special_values(run, one, x, seed)
+    return Outcome("; ".join(sorted(notes)), reported=bool(notes))
+
+
+def _special_values(run: Run, one: Map, x: NDArray[Any], seed: int) -> set[str]:
+    """Compare the output of an x with special values with that of an ordinary one of the same mask."""
+    plain = np.asarray(run.forward(x, one, seed=seed))
+    dropped = run.dropped(x, plain)
+    if plain.shape != x.shape or dropped.all():
+        return set()
+    factor = np.where(dropped, 0.0, np.nan_to_num(plain.astype(np.float64)) / x.astype(np.float64))
+    dtype = coarser(x.dtype, plain.dtype)
+    largest = {"float16": 65504.0, "bfloat16": 3.3e38, "float32": 3.4e38}.get(dtype.name, 1.7e308)
+    smallest = {"float16": 2.0**-14, "bfloat16": 2.0**-126, "float32": 2.0**-126}.get(dtype.name, 2.0**-1022)
+    special = dict(zip(_SPECIAL, (0.0, -0.0, largest / 8, smallest, np.inf, -np.inf, np.nan), strict=True))
+    kind = np.random.default_rng(seed).integers(-len(special), len(special), x.shape)
+    given = x.copy()
+    for number, value in enumerate(special.values()):
+        given[kind == number] = np.array(value).astype(x.dtype)
+    y = np.asarray(run.forward(given, one, seed=seed)).astype(np.float64)
+    with np.errstate(all="ignore"):
+        expected = given.astype(np.float64) * factor
+        overflowed = expected.astype(dtype).astype(np.float64)  # a product may leave the range of the dtype
+        unit = ulp(np.where(np.isfinite(expected), expected, 1.0), dtype)
+        near = np.abs(y - expected) <= 2 * MAX_ULPS * unit
+    right = near | (y == expected) | (y == overflowed) | (np.isnan(y) & np.isnan(expected))
+    notes: set[str] = set()
+    name = np.array(["ordinary", *_SPECIAL])[np.maximum(kind, -1) + 1]
+    for text, allowed in (
+        ("a dropped infinity or NaN becomes 0", dropped & ~np.isfinite(given.astype(np.float64)) & (y == 0)),
+        ("a dropped large value overflows on the way and becomes NaN", dropped & (name == "large") & np.isnan(y)),
+        ("the smallest normal number is flushed to 0", (name == "smallest normal") & (y == 0)),
+    ):
+        if (allowed & ~right).any():
+            notes.add(text)
+            right |= allowed
+    if not right.all():
+        index = tuple(int(i) for i in np.argwhere(~right)[0])
+        raise CheckFailure(
+            f"a {'dropped' if dropped[index] else 'kept'} cell with the value {given[index]} ({name[index]}) must "
+            f"become {expected[index]:.9g}, and becomes {y[index]:.9g}, at index {index}; in "
+            f"{np.count_nonzero(~right)} cells with values {', '.join(sorted(set(name[~right])))}\n"
+            f"on {one}, dtype {x.dtype}\nreproduce: {run.check_call()}"
+        )
+    return notes
