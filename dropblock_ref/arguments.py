@@ -36,7 +36,7 @@ def describe_error(error: Exception) -> str:
     """Kind and text of an exception, of which either may be somebody else's."""
     try:
         return f"{type(error).__name__}: {str(error)[:500]}"
-    except Exception:
+    except Exception:  # its __str__ may fail, too
         return type(error).__name__
 
 

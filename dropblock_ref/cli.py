@@ -9,6 +9,7 @@ import argparse
 import importlib
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from . import backends, theory
-from .arguments import check_integer, check_shape, describe, describe_error
+from .arguments import check_integer, check_shape, check_spatial_shape, describe, describe_error
 from .convention import CONVENTIONS
 from .dropblock import trace
+from .geometry import accepts_block
 from .layout import DATA_FORMATS, find_layout
 from .seed_probability import gamma
 from .testing.backend import Backend
@@ -34,8 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         return command(options)
-    except (ValueError, TypeError, ImportError) as error:
+    except (ValueError, TypeError, ImportError, MemoryError) as error:
         parser.exit(2, f"dropblock_ref: error: {error}\n")
+    except BrokenPipeError:  # as in `check --list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at the end
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -119,9 +124,8 @@ def _check(options: argparse.Namespace) -> int:
         for one in CHECKS.values():
             _print(f"{one.group:<12}  {one.name:<{width}}  {one.summary}")
         return 0
-    checks = ([name.strip() for name in options.checks.split(",") if name.strip()] if options.checks else []) + (
-        ["quick"] if options.quick else []
-    )
+    checks = [] if options.checks is None else [name.strip() for name in options.checks.split(",")]
+    checks += ["quick"] if options.quick else []
     select_checks(checks or None)
     under_test = [_find_backend(name) for name in options.backends or backends.installed() or ("numpy",)]
     reports = []
@@ -241,12 +245,9 @@ def _theory(options: argparse.Namespace) -> int:
 
 
 def _row_of_numbers(drop_prob: float, block_size: Any, shape: tuple[int, ...], convention: str) -> str:
-    try:
-        numbers = _numbers(drop_prob, block_size, shape, convention)
-    except ValueError as error:
-        if "because convention" not in str(error):
-            raise
+    if not accepts_block(block_size, check_spatial_shape(shape), CONVENTIONS[convention]):
         return "refuses this block on this map"
+    numbers = _numbers(drop_prob, block_size, shape, convention)
     return "".join(f"{numbers[key]:>12.6g}" for key, _ in _THEORY)
 
 

@@ -39,6 +39,16 @@ def place_block(block_size: Any, spatial_shape: tuple[int, ...], convention: Con
     return _place(check_block_size(block_size, len(spatial_shape)), spatial_shape, convention)
 
 
+def accepts_block(block_size: Any, spatial_shape: tuple[int, ...], convention: Convention) -> bool:
+    """Whether the convention has a place for this block on this map."""
+    asked = check_block_size(block_size, len(spatial_shape))
+    try:
+        _place(asked, spatial_shape, convention)
+    except ValueError:
+        return False
+    return True
+
+
 @lru_cache(maxsize=1024)  # every stage asks for the same few blocks
 def _place(asked: tuple[int, ...], spatial_shape: tuple[int, ...], convention: Convention) -> PlacedBlock:
     size = asked

@@ -20,8 +20,6 @@ from .convention import PAPER, Convention, find_convention
 from .geometry import PlacedBlock, coverage_along_axes, coverage_counts, pairs_along_axes, place_block
 from .seed_probability import calibrate
 
-_Map = tuple[PlacedBlock, tuple[int, ...], Convention]
-
 
 def coverage(block_size: Any, spatial_shape: Any, *, convention: Convention | str = PAPER) -> NDArray[np.int64]:
     """n(u): how many eligible cells have a block that covers cell u.
@@ -57,7 +55,7 @@ def coverage(block_size: Any, spatial_shape: Any, *, convention: Convention | st
     array([[1, 2, 3, 2, 1],
            [1, 2, 3, 2, 1]])
     """
-    block, spatial_shape, _ = _place(block_size, spatial_shape, convention)
+    block, spatial_shape = _place(block_size, spatial_shape, convention)
     return reduce(np.multiply.outer, coverage_along_axes(block, spatial_shape))
 
 
@@ -97,11 +95,9 @@ def drop_probability(
     >>> round(float(p[0, 0]), 4), round(float(p[14, 14]), 4)
     (0.0033, 0.1498)
     """
-    placed = _place(block_size, spatial_shape, convention)
-    seed_prob = _seed_probability(drop_prob, gamma, block_size, placed)
-    dropped: NDArray[np.float64] = -np.expm1(
-        _log_not(seed_prob) * coverage(block_size, spatial_shape, convention=convention)
-    )
+    block, spatial_shape, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, convention)
+    n = reduce(np.multiply.outer, coverage_along_axes(block, spatial_shape))
+    dropped: NDArray[np.float64] = -np.expm1(n * log_q)
     return dropped
 
 
@@ -133,10 +129,9 @@ def expected_drop_fraction(
     >>> round(expected_drop_fraction(0.1, 7, (28, 28), convention="timm_uncoupled"), 4)
     0.1329
     """
-    placed = _place(block_size, spatial_shape, convention)
-    n, cells = coverage_counts(*placed[:2])
-    dropped = -np.expm1(n * _log_not(_seed_probability(drop_prob, gamma, block_size, placed)))
-    return float(cells @ dropped / cells.sum())
+    block, spatial_shape, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, convention)
+    n, cells = coverage_counts(block, spatial_shape)
+    return float(cells @ -np.expm1(n * log_q) / cells.sum())
 
 
 def drop_fraction_variance(
@@ -170,9 +165,7 @@ def drop_fraction_variance(
     >>> round(drop_fraction_variance(0.3, 1, (4, 4)) * 16, 4)  # independent cells: p (1 - p)
     0.21
     """
-    placed = _place(block_size, spatial_shape, convention)
-    block, spatial_shape, _ = placed
-    log_q = _log_not(_seed_probability(drop_prob, gamma, block_size, placed))
+    block, spatial_shape, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, convention)
     *tables, (last, last_pairs) = pairs_along_axes(block, spatial_shape)
     counts, pairs = np.ones((3, 1)), np.ones(1)
     for on_axis, number in tables:
@@ -212,9 +205,8 @@ def untouched_probability(
     >>> round(untouched_probability(0.1, 7, (28, 28)), 4)
     0.2014
     """
-    placed = _place(block_size, spatial_shape, convention)
-    eligible = math.prod(part.stop - part.start for part in placed[0].eligible)
-    return math.exp(eligible * _log_not(_seed_probability(drop_prob, gamma, block_size, placed)))
+    block, _, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, convention)
+    return math.exp(log_q * math.prod(part.stop - part.start for part in block.eligible))
 
 
 def keep_covariance(
@@ -255,9 +247,7 @@ def keep_covariance(
     >>> round(keep_covariance(0.5, 1, (9, 9), (4, 4), (4, 4)), 6)  # of a cell with itself: p (1 - p)
     0.25
     """
-    placed = _place(block_size, spatial_shape, convention)
-    block, spatial_shape, _ = placed
-    log_q = _log_not(_seed_probability(drop_prob, gamma, block_size, placed))
+    block, spatial_shape, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, convention)
     u, v = (_check_cell(cell, name, spatial_shape) for cell, name in ((first, "first"), (second, "second")))
     of_u, of_v, both = (
         math.prod(int(block.covering(axis, a[axis], b[axis])) for axis in range(len(u)))
@@ -305,24 +295,23 @@ def calibrated_gamma(
     >>> round(gamma, 6), round(expected_drop_fraction(None, 7, (28, 28), gamma=gamma), 12)
     (0.003534, 0.1)
     """
-    placed = _place(block_size, spatial_shape, convention)
-    return calibrate(check_probability(drop_prob, "drop_prob"), *placed[:2])
+    return calibrate(check_probability(drop_prob, "drop_prob"), *_place(block_size, spatial_shape, convention))
 
 
-def _place(block_size: Any, spatial_shape: Any, convention: Convention | str) -> _Map:
+def _place(block_size: Any, spatial_shape: Any, convention: Convention | str) -> tuple[PlacedBlock, tuple[int, ...]]:
     spatial_shape = check_spatial_shape(spatial_shape)
-    convention = find_convention(convention)
-    return place_block(block_size, spatial_shape, convention), spatial_shape, convention
+    return place_block(block_size, spatial_shape, find_convention(convention)), spatial_shape
 
 
-def _seed_probability(drop_prob: Any, gamma: Any, block_size: Any, placed: _Map) -> float:
+def _place_seeds(
+    drop_prob: Any, gamma: Any, block_size: Any, spatial_shape: Any, convention: Convention | str
+) -> tuple[PlacedBlock, tuple[int, ...], float]:
+    """The block on the map, the map's shape, and log(1 - gamma)."""
+    block, spatial_shape = _place(block_size, spatial_shape, convention)
     if (drop_prob is None) == (gamma is None):
         given = "neither" if gamma is None else "both"
         raise ValueError(f"exactly one of drop_prob and gamma must be given (the other None), got {given}")
-    if gamma is not None:
-        return check_probability(gamma, "gamma")
-    return seed_probability.gamma(drop_prob, block_size, placed[1], convention=placed[2])
-
-
-def _log_not(probability: float) -> float:
-    return float(np.log1p(-probability)) if probability < 1 else -np.inf
+    if gamma is None:
+        gamma = seed_probability.gamma(drop_prob, block_size, spatial_shape, convention=convention)
+    gamma = check_probability(gamma, "gamma")
+    return block, spatial_shape, math.log1p(-gamma) if gamma < 1 else -math.inf

@@ -216,6 +216,7 @@ def test_a_package_that_is_not_installed_is_a_usage_error(capsys: Capture, monke
     [
         (("--checks", "nope"), "checks must be names of checks or groups"),
         (("--checks", "scale,nope"), "got 'nope'"),
+        (("--checks", ""), "got ''"),
         (("--seed", "-1"), "seed must be an integer from 0"),
         (("--seed", "1.5"), "argument --seed"),
         (("--seed", "99999999999"), "seed must be an integer from 0"),
@@ -451,3 +452,25 @@ def test_the_module_runs_as_a_program(monkeypatch: pytest.MonkeyPatch, capsys: p
     with pytest.raises(SystemExit, match="0"):
         runpy.run_module("dropblock_ref", run_name="__main__")
     assert capsys.readouterr().out.splitlines()[0].startswith("replay")
+
+
+def test_a_broken_pipe_ends_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Closed:
+        file = (tmp_path / "out").open("w")
+
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+        def fileno(self) -> int:
+            return self.file.fileno()
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    assert main(["check", "--list"]) == 1
+    os.write(Closed.file.fileno(), b"lost")
+    assert (tmp_path / "out").read_bytes() == b""  # what is written later goes nowhere
+    Closed.file.close()
+
+
+def test_a_map_too_large_for_the_memory_is_a_usage_error(capsys: Capture) -> None:
+    shape = ("--shape", "1000000,1000000", "--block-size", "1", "--drop-prob", "0.5")
+    assert "allocate" in usage_error(capsys, "theory", *shape)

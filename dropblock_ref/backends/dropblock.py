@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..testing.backend import Backend
@@ -30,23 +31,24 @@ def make() -> Backend:
     """
     from dropblock import DropBlock2D, DropBlock3D
 
+    return from_layers("dropblock", DropBlock2D, DropBlock3D)
+
+
+def from_layers(name: str, layer_2d: Callable[..., Any], layer_3d: Callable[..., Any]) -> Backend:
+    """Wrap layers that are made as the package's are; pytorch-toolbelt has a copy of them."""
+
     def function(x: torch.Tensor, drop_prob: Any, block_size: Any, training: bool) -> torch.Tensor:
-        layer = (DropBlock3D if x.ndim == 5 else DropBlock2D)(drop_prob, one_side(block_size, x.ndim - 2))
+        layer = (layer_3d if x.ndim == 5 else layer_2d)(drop_prob, one_side(block_size, x.ndim - 2))
         y: torch.Tensor = layer.train(training)(x)
         return y
 
     return from_torch(
-        function,
-        name="dropblock",
-        convention="dropblock",
-        spatial_ndims=(2, 3),
-        draw_seeds=draw_seeds,
-        accepts=equal_sides,
+        function, name=name, convention=name, spatial_ndims=(2, 3), draw_seeds=_draw_seeds, accepts=equal_sides
     )
 
 
-def draw_seeds(shape: tuple[int, ...], dtype: torch.dtype, drop_prob: float, block_size: Any) -> torch.Tensor:  # noqa: ARG001
-    """The draws of the package, in float32 for every dtype; pytorch-toolbelt makes the same."""
+def _draw_seeds(shape: tuple[int, ...], dtype: torch.dtype, drop_prob: float, block_size: Any) -> torch.Tensor:  # noqa: ARG001
+    """The draws of the layers, in float32 for every dtype."""
     import torch
 
     batch, _, *spatial_shape = shape

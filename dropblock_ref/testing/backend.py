@@ -8,7 +8,7 @@ from typing import Any
 
 from ..arguments import FLOATING_DTYPES, check_callable, check_choice, check_instance, describe
 from ..convention import Convention, find_convention
-from ..geometry import place_block
+from ..geometry import accepts_block
 from ..layout import DATA_FORMATS
 
 
@@ -107,8 +107,6 @@ class Backend:
 
     def supports(self, spatial_shape: tuple[int, ...], block_size: Any) -> bool:
         """Whether its convention accepts this block on this map, and it says that it does."""
-        try:
-            place_block(block_size, spatial_shape, self.rules)
-        except ValueError:
+        if not accepts_block(block_size, spatial_shape, self.rules):
             return False
         return self.accepts is None or bool(self.accepts(spatial_shape, block_size))

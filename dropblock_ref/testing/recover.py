@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
 
 from ..normalization import scale as reference_scale
 from ..theory import expected_drop_fraction
@@ -255,12 +254,13 @@ def _judge_low_precision(run: Run, one: Map, dtype: str, draws: int) -> None:
 
 def _map_that_drops(run: Run, one: Map, fraction: float) -> Map:
     """The map with the drop_prob at which that fraction is dropped on average."""
+    from scipy.optimize import brentq  # heavy, and needed here only
 
     def excess(drop_prob: float) -> float:
         rules = run.backend.rules
         return expected_drop_fraction(drop_prob, one.block_size, one.spatial_shape, convention=rules) - fraction
 
-    return replace(one, drop_prob=round(optimize.brentq(excess, 0.0, 1.0), 6))
+    return replace(one, drop_prob=round(brentq(excess, 0.0, 1.0), 6))
 
 
 def _check_bias(run: Run, x: NDArray[Any], y: NDArray[Any], one: Map, call: str) -> None:

@@ -7,9 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 STATUSES = ("passed", "failed", "reported", "not_applicable", "expected_failure")
-ERROR = (
-    1e-6  # probability that an answer of an Identification is wrong: that its interval misses the truth, or the like
-)
+ERROR = 1e-6  # probability that an answer of identify is wrong by chance
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..arguments import FLOATING_DTYPES
 from ..convention import CONVENTIONS, Convention, find_convention
-from ..geometry import place_block, valid_seeds
+from ..geometry import accepts_block, valid_seeds
 from ..layout import find_layout
 from ..seeds import mask_shape
 from .observation import make_input
@@ -57,14 +57,7 @@ def block_sizes(
     if per_axis:
         sizes = st.one_of(sizes, st.tuples(*(st.integers(1, side + extra) for side in spatial_shape)))
 
-    def accepted(block_size: int | tuple[int, ...]) -> bool:
-        try:
-            place_block(block_size, spatial_shape, rules)
-        except ValueError:
-            return False
-        return True
-
-    return sizes.filter(accepted)
+    return sizes.filter(lambda block_size: accepts_block(block_size, spatial_shape, rules))
 
 
 @st.composite
