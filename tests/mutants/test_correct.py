@@ -23,7 +23,7 @@ from dropblock_ref import CONVENTIONS, PAPER, Convention
 from dropblock_ref.testing.backend import Backend
 
 from .correct import ALL_DTYPES, Array, DropBlock, make_backend
-from .mutant import Mutant
+from .mutant import Mutant, correct_twin
 from .mutants import MUTANTS
 
 LAYOUTS = ("channels_first", "channels_last")
@@ -517,18 +517,6 @@ def implementation(backend: Backend) -> DropBlock:
     owner = backend.forward.__self__
     assert isinstance(owner, DropBlock)
     return owner
-
-
-def correct_twin(backend: Backend) -> Backend:
-    replay = backend.apply is not None
-    return make_backend(
-        backend.rules,
-        backend.data_format,
-        backend.spatial_ndims,
-        backend.dtypes,
-        with_draw_seeds=replay,
-        with_apply=replay,
-    )
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
