@@ -451,3 +451,9 @@ def test_the_module_runs_as_a_program(monkeypatch: pytest.MonkeyPatch, capsys: p
     with pytest.raises(SystemExit, match="0"):
         runpy.run_module("dropblock_ref", run_name="__main__")
     assert capsys.readouterr().out.splitlines()[0].startswith("replay")
+
+
+def test_the_module_of_the_program_runs_nothing_when_it_is_imported(capsys: pytest.CaptureFixture[str]) -> None:
+    imported = runpy.run_module("dropblock_ref.__main__", run_name="imported")
+    assert imported["main"] is main
+    assert capsys.readouterr().out == ""

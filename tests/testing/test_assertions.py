@@ -319,8 +319,9 @@ def test_a_wrong_shape_fails_in_words() -> None:
 @pytest.mark.parametrize("dtype", ["complex64", "object", "U8", "S8"])
 def test_the_rate_of_an_output_that_is_not_real_is_not_an_odd_exception(dtype: str) -> None:
     x, y = right()
-    with pytest.raises((AssertionError, TypeError, ValueError), match="dtype"):
-        assert_drop_rate(y.astype(dtype), x, 0.3, 3)
+    wrong = y.astype(dtype)
+    with pytest.raises(AssertionError, match=f"^the output has dtype {re.escape(str(wrong.dtype))}"):
+        assert_drop_rate(wrong, x, 0.3, 3)
 
 
 @pytest.mark.parametrize("all_dropped", ["zeros", "nan"])
