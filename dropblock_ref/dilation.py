@@ -1,4 +1,4 @@
-"""From seeds to the keep mask and back: Algorithm 1, line 5, "set all the values of M in the square to be zero".
+"""From seeds to the keep mask and back: Algorithm 1, line 6, "set all the values of M in the square to be zero".
 
 A cell is dropped if a seed lies in the window of cells whose block covers it: a maximum filter.
 """
@@ -68,7 +68,7 @@ def keep_mask(
 
     Notes
     -----
-    Line 5 of Algorithm 1 of the paper, as one call of `scipy.ndimage.maximum_filter` over the spatial axes.
+    Line 6 of Algorithm 1 of the paper, as one call of `scipy.ndimage.maximum_filter` over the spatial axes.
 
     Examples
     --------
@@ -123,7 +123,7 @@ def recover_seeds(
 
     Notes
     -----
-    The inverse of line 5 of Algorithm 1 of the paper, as far as there is one: an erosion of the dropped cells.
+    The inverse of line 6 of Algorithm 1 of the paper, as far as there is one: an erosion of the dropped cells.
 
     Examples
     --------

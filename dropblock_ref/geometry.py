@@ -1,6 +1,6 @@
 """A block on a map: its size after clipping, where it lies around its seed, and which cells are eligible as seeds.
 
-Algorithm 1, line 5: "For each zero position M_ij, create a spatial square mask with the center being M_ij", and the
+Algorithm 1, line 6: "For each zero position M_ij, create a spatial square mask with the center being M_ij", and the
 paper's section 3: seeds are sampled only where the whole block lies in the feature map.
 """
 

@@ -1,4 +1,4 @@
-"""The scale: Algorithm 1, line 7, "A = A x count(M) / count_ones(M)"."""
+"""The scale: Algorithm 1, line 8, "A = A x count(M) / count_ones(M)"."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def scale(
 
     Notes
     -----
-    Line 7 of Algorithm 1 of the paper; with `epsilon` of the convention, count(M) / (count_ones(M) + epsilon).
+    Line 8 of Algorithm 1 of the paper; with `epsilon` of the convention, count(M) / (count_ones(M) + epsilon).
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Seeds: Algorithm 1, line 4, "Randomly sample mask M: M_ij ~ Bernoulli(gamma)", on the eligible cells.
+"""Seeds: Algorithm 1, line 5, "Randomly sample mask M: M_ij ~ Bernoulli(gamma)", on the eligible cells.
 
 The paper's M is 1 - seeds: here True means that a block is centred on the cell.
 """
@@ -87,7 +87,7 @@ def sample_seeds(
 
     Notes
     -----
-    Line 4 of Algorithm 1 of the paper.
+    Line 5 of Algorithm 1 of the paper.
 
     Examples
     --------

@@ -474,3 +474,9 @@ def test_a_broken_pipe_ends_the_command(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_a_map_too_large_for_the_memory_is_a_usage_error(capsys: Capture) -> None:
     shape = ("--shape", "1000000,1000000", "--block-size", "1", "--drop-prob", "0.5")
     assert "allocate" in usage_error(capsys, "theory", *shape)
+
+
+def test_the_module_of_the_program_runs_nothing_when_it_is_imported(capsys: pytest.CaptureFixture[str]) -> None:
+    imported = runpy.run_module("dropblock_ref.__main__", run_name="imported")
+    assert imported["main"] is main
+    assert capsys.readouterr().out == ""

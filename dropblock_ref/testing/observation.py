@@ -199,9 +199,9 @@ def _check_values(
     if nan.any() and (convention.all_dropped == "zeros" or convention.scale_over == "none"):
         return [Problem("values", f"cells are dropped and NaN; expected zeros, in {map_picture(mask, nan, layout)}")]
     wide_x, wide_y = x.astype(np.float64), y.astype(np.float64)
-    expected = wide_x * np.where(mask, factor, 0.0)
     dtype = coarser(x.dtype, y.dtype)
     with np.errstate(all="ignore"):
+        expected = wide_x * np.where(mask, factor, 0.0)
         off = np.abs(wide_y - expected)
         overflowed = expected.astype(dtype).astype(np.float64)  # a product may leave the range of the dtype
     wrong = np.broadcast_to(mask, x.shape) & ~((off <= MAX_ULPS * ulp(expected, dtype)) | (wide_y == overflowed))

@@ -58,7 +58,7 @@ def _replays(run: Run) -> Iterator[tuple[NDArray[Any], Any, Map, NDArray[np.bool
                         f"convention={rules.name!r}); backend.apply(x, seeds, {one.block_size!r})"
                     )
                     run.draws += run.masks(x)
-                    y = run.call(partial(backend.apply, x, injected, one.block_size), call)
+                    y = run.call(partial(backend.apply, x.copy(), injected.copy(), one.block_size), call)
                     yield x, y, one, injected, call
 
 

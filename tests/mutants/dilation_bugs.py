@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from .correct import Block, DropBlock, Mask, spread
+from .correct import Array, Block, DropBlock, Mask, Scale, spread
 from .mutant import Bugs
 
 dilation_bugs = Bugs("dilation")
@@ -237,6 +238,26 @@ class LastRowNeverDropped(DropBlock):
         if dropped.shape[2] > 1:
             dropped[:, :, -1] = False
         return dropped
+
+
+@dilation_bugs.plant("the last row of the map is never dropped in float64", ILLEGAL, dtypes=("float32", "float64"))
+class LastRowNeverDroppedInDouble(LastRowNeverDropped):
+    double = False
+
+    def begin(
+        self, x: Any, drop_prob: Any, block_size: Any, training: bool, seed: int | None, /
+    ) -> tuple[Array, tuple[Mask, Scale] | None]:
+        self.double = x.dtype == np.float64
+        return super().begin(x, drop_prob, block_size, training, seed)
+
+    def dilate(self, seeds: Mask, block: Block, /) -> Mask:
+        return super().dilate(seeds, block) if self.double else DropBlock.dilate(self, seeds, block)
+
+
+@dilation_bugs.plant("the mask of a block of 7 or more is rolled by one column, over the border of the map", ILLEGAL)
+class LargeBlocksRolled(DropBlock):
+    def dilate(self, seeds: Mask, block: Block, /) -> Mask:
+        return np.roll(super().dilate(seeds, block), int(max(block.size) >= 7), axis=-1)
 
 
 @dilation_bugs.plant("dropped and kept cells are exchanged", "legal_blocks map_rate")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .correct import Array, DropBlock, Mask, Scale
+from .correct import Array, Block, DropBlock, Mask, Scale, Shape
 from .mutant import Bugs
 
 gradient_bugs = Bugs("gradient")
@@ -74,6 +74,61 @@ class GradientThroughScale(DropBlock):
 class GradientOfFirstChannel(DropBlock):
     def gradient(self, cotangent: Array, mask: Mask, scale: Scale, /) -> Array:
         return super().gradient(cotangent, np.broadcast_to(mask[:, :1], mask.shape), scale)
+
+
+@gradient_bugs.plant("where every cell is dropped the gradient is NaN, of a quotient that is not taken", "gradient")
+class GradientOfAllDroppedIsNan(DropBlock):
+    def gradient(self, cotangent: Array, mask: Mask, scale: Scale, /) -> Array:
+        x_bar = super().gradient(cotangent, mask, scale)
+        return x_bar if mask.any() else np.full_like(x_bar, np.nan)
+
+
+@gradient_bugs.plant("the gradient of an even block on a square map has the mask of the other anchor", "gradient")
+class GradientOfOtherAnchor(DropBlock):
+    even = False
+
+    def resolve_block(self, sides: Shape, spatial_shape: Shape, /) -> Block:
+        self.even = len(set(sides)) == len(set(spatial_shape)) == 1 and sides[0] % 2 == 0
+        return super().resolve_block(sides, spatial_shape)
+
+    def gradient(self, cotangent: Array, mask: Mask, scale: Scale, /) -> Array:
+        return super().gradient(cotangent, np.roll(mask, 1, axis=-1) if self.even else mask, scale)
+
+
+@gradient_bugs.plant("the gradient lacks the scale where the block has a size per axis", "gradient", ndims=(2, 3))
+class GradientOfPerAxisBlock(DropBlock):
+    per_axis = False
+
+    def resolve_block(self, sides: Shape, spatial_shape: Shape, /) -> Block:
+        self.per_axis = len(set(sides)) > 1
+        return super().resolve_block(sides, spatial_shape)
+
+    def gradient(self, cotangent: Array, mask: Mask, scale: Scale, /) -> Array:
+        return super().gradient(cotangent, mask, 1.0 if self.per_axis else scale)
+
+
+@gradient_bugs.plant("the gradient lacks the mask on maps that are not square", "gradient", data_format="channels_last")
+class GradientOfNonSquareMap(DropBlock):
+    def gradient(self, cotangent: Array, mask: Mask, scale: Scale, /) -> Array:
+        square = len(set(mask.shape[2:])) == 1
+        return super().gradient(cotangent, mask if square else np.ones_like(mask), scale)
+
+
+@gradient_bugs.plant("no gradient flows to the samples after the third", "gradient")
+class GradientOfThreeSamples(DropBlock):
+    def gradient(self, cotangent: Array, mask: Mask, scale: Scale, /) -> Array:
+        x_bar = super().gradient(cotangent, mask, scale)
+        x_bar[3:] = 0
+        return x_bar
+
+
+@gradient_bugs.plant("no gradient flows with drop_prob 0, as if the output were detached", "evaluation_gradient")
+class NoGradientAtZeroDropProb(DropBlock):
+    def vjp(
+        self, x: Any, cotangent: Any, drop_prob: Any, block_size: Any, *, training: bool, seed: int | None
+    ) -> tuple[Array, Array]:
+        y, x_bar = super().vjp(x, cotangent, drop_prob, block_size, training=training, seed=seed)
+        return y, np.zeros_like(x_bar) if training and drop_prob == 0 else x_bar
 
 
 @gradient_bugs.plant("the gradient is scaled in evaluation too", "evaluation_gradient")

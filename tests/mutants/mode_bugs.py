@@ -34,6 +34,14 @@ class DropsInEvaluationVolumes(DropsInEvaluation):
     pass
 
 
+@evaluation_bugs.plant("blocks are dropped in evaluation too where the batch is one sample", "evaluation_identity")
+class DropsInEvaluationOfOneSample(DropBlock):
+    def begin(
+        self, x: Any, drop_prob: Any, block_size: Any, training: bool, seed: int | None, /
+    ) -> tuple[Array, tuple[Mask, Scale] | None]:
+        return super().begin(x, drop_prob, block_size, training or len(x) == 1, seed)
+
+
 @evaluation_bugs.plant("evaluation multiplies by keep_prob, as the first form of Dropout", "evaluation_identity")
 class ScalesInEvaluation(DropBlock):
     def judge(self, shape: Shape, drop_prob: Any, block_size: Any, /) -> tuple[float, Block]:
@@ -100,6 +108,18 @@ class EvaluationUpcasts(DropBlock):
 class BlockOfOneIsIdentity(DropBlock):
     def gamma(self, p: float, block: Block, spatial_shape: Shape, /) -> float:
         return 0.0 if all(b == 1 for b in block.size) else super().gamma(p, block, spatial_shape)
+
+
+@edge_bugs.plant("a block of 1 drops nothing with a drop_prob below 0.05", "block_of_one")
+class BlockOfOneIgnoresSmallDropProb(DropBlock):
+    def gamma(self, p: float, block: Block, spatial_shape: Shape, /) -> float:
+        return 0.0 if p < 0.05 and all(b == 1 for b in block.size) else super().gamma(p, block, spatial_shape)
+
+
+@edge_bugs.plant("a block of 1 clips drop_prob to 0.95", "block_of_one", ndims=(2, 3))
+class BlockOfOneClipsLargeDropProb(DropBlock):
+    def gamma(self, p: float, block: Block, spatial_shape: Shape, /) -> float:
+        return super().gamma(min(p, 0.95) if all(b == 1 for b in block.size) else p, block, spatial_shape)
 
 
 @edge_bugs.plant("a block of 1 becomes one of 3", "block_of_one")
@@ -217,6 +237,15 @@ class EvenAccepted(DropBlock):
 
 
 # Arguments to refuse.
+
+
+@edge_bugs.plant("what must be refused gives None, and no exception", "bad_arguments")
+class NoneForRefusal(DropBlock):
+    def forward(self, x: Any, drop_prob: Any, block_size: Any, *, training: bool, seed: int | None) -> Any:
+        try:
+            return super().forward(x, drop_prob, block_size, training=training, seed=seed)
+        except (TypeError, ValueError):
+            return None
 
 
 @edge_bugs.plant("a drop_prob of 1.5 is taken for 1", "bad_arguments")

@@ -30,6 +30,19 @@ class Mutant:
     caught_by: frozenset[str]  # at least one of these checks must fail
 
 
+def correct_twin(backend: Backend) -> Backend:
+    """The correct backend of the same convention, layout, ranks and dtypes; as black a box."""
+    replay = backend.apply is not None
+    return make_backend(
+        backend.rules,
+        backend.data_format,
+        backend.spatial_ndims,
+        backend.dtypes,
+        with_draw_seeds=replay,
+        with_apply=replay,
+    )
+
+
 class Bugs:
     """The mutants of one stage, in the order in which they are written."""
 

@@ -85,6 +85,18 @@ class FirstChannelOnly(DropBlock):
         return super().count_scale(mask[:, :1])
 
 
+@scale_bugs.plant("the scale is counted over the first 16 samples of a batch only", "scale")
+class FirstSixteenSamplesOnly(DropBlock):
+    def count_scale(self, mask: Mask, /) -> Scale:
+        return super().count_scale(mask[:16])
+
+
+@scale_bugs.plant("the kept cells are counted in 16 bits, and from 65535 on the count stays there", "scale")
+class CountSaturates(DropBlock):
+    def count_scale(self, mask: Mask, /) -> Scale:
+        return mask.size / 65535 if np.count_nonzero(mask) > 65535 else super().count_scale(mask)
+
+
 @scale_bugs.plant("the scale is inverted, count_ones(M) / count(M)", SCALE)
 class Inverted(DropBlock):
     def count_scale(self, mask: Mask, /) -> Scale:

@@ -253,6 +253,13 @@ class HalfOfChannelsCopied(DropBlock):
         return seeds
 
 
+@seed_bugs.plant("masks are drawn for 8 channels, and further channels share them", "channel_sharing")
+class GroupsOfChannelsShare(DropBlock):
+    def bernoulli(self, rng: np.random.Generator, shape: Shape, gamma: float, /) -> Mask:
+        seeds = super().bernoulli(rng, shape, gamma)
+        return seeds[:, np.arange(shape[1]) % 8]
+
+
 @seed_bugs.plant("half of the cells copy the seed of the channel before", "channel_independence")
 class NeighbouringChannelsCorrelated(DropBlock):
     def bernoulli(self, rng: np.random.Generator, shape: Shape, gamma: float, /) -> Mask:

@@ -45,6 +45,14 @@ class SingleComputedInHalf(DropBlock):
             return super().multiply(x.astype(np.float16), mask, scale).astype(x.dtype)
 
 
+@value_bugs.plant("maps of 28x28 cells or more are computed in float16", "values")
+class LargeMapsComputedInHalf(DropBlock):
+    def multiply(self, x: Array, mask: Mask, scale: Scale, /) -> Array:
+        large = np.prod(x.shape[2:]) >= 28 * 28
+        with np.errstate(all="ignore"):
+            return super().multiply(x.astype(np.float16) if large else x, mask, scale).astype(x.dtype)
+
+
 @value_bugs.plant(
     "float16 is multiplied by count(M) and then divided by count_ones(M), both in float16",
     "low_precision special_values",

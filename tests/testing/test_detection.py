@@ -119,8 +119,12 @@ def limits(name: str, convention: str = "paper", quick: bool = False) -> tuple[L
         patch.setattr(distribution, "binomial_detectable", record)
         result = try_check(name, DropBlock, convention=convention, quick=quick)
     assert result.status == "passed"
-    for limit in found:
-        assert f"{100 * limit.relative:.2g}" in result.detects or limit.relative > 1
+    what = "any cell's rate" if name == "cell_rates" else "any joint rate"
+    stated = [
+        f"{100 * limit.relative:{'.0f' if limit.relative > 1 else '.2g'}} % error of {what} ({limit.one})"
+        for limit in found
+    ]
+    assert result.detects.split("; ") == list(dict.fromkeys(stated))
     return tuple(found)
 
 

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from dropblock_ref import CONVENTIONS, PAPER, drop_block, gamma
-from dropblock_ref.testing import Backend, identify
+from dropblock_ref.testing import Backend, Identification, identify
+from dropblock_ref.testing.oracle import CHECKS
 from tests.mutants.correct import make_backend
+from tests.mutants.mutant import correct_twin
 from tests.mutants.mutants import MUTANTS
 
 FIELDS = (
@@ -101,13 +103,13 @@ def test_what_cannot_be_observed_is_said_to_be_so() -> None:
 
 def test_the_words_of_a_wrong_rate_say_how_much_and_why() -> None:
     found = identify(make_backend("timm_uncoupled", "channels_first", (2,), ("float32",)))
-    expected = (
-        "drops 0.133 of the cells at drop_prob 0.1 on 28x28 with block 7, 41% more than the paper's 0.094: every cell "
+    # The exact fractions are 0.1329 and 0.0939, and their ratio is 1.416.
+    assert found.differences[-1] == (
+        "drops 0.133 of the cells at drop_prob 0.1 on 28x28 with block 7, 42% more than the paper's 0.094: every cell "
         "is eligible while gamma assumes that blocks fit"
     )
-    assert expected in found.differences or expected.replace("41%", "42%") in found.differences
     text = str(found)
-    assert text.startswith("correct does what convention 'timm_uncoupled' says\n") or "'timm_uncoupled' says" in text
+    assert text.startswith("correct timm_uncoupled does what convention 'timm_uncoupled' says\n  gamma is 0.0033")
     assert "differences from the paper:\n" in text
     assert "no difference from the paper" in str(identify(make_backend("paper")))
 
@@ -126,17 +128,27 @@ def test_a_backend_that_refuses_everything_is_refused() -> None:
 
 
 def test_planted_differences_are_named() -> None:
-    """For nine in ten: a published convention that is another one, a field that contradicts it, or a fitting check."""
-    sample = MUTANTS[::8]
-    missed = []
-    for mutant in sample:
-        backend = mutant.make()
-        found = identify(backend)
-        other = backend.rules.name not in found.nearest and backend.rules.name in CONVENTIONS
-        named = any(f"check {check} fails" in text for check in mutant.caught_by for text in found.differences)
-        if not (other or found.contradictions[found.nearest[0]] or named):
-            missed.append(mutant.name)
-    assert len(missed) <= len(sample) // 10, missed
+    """By an answer that the correct backend of the same convention does not get, or a fitting check that it passes.
+
+    Every tenth bug, as each takes seconds.
+    """
+    of_correct: dict[tuple[Any, ...], Identification] = {}
+    unnamed = []
+    for mutant in MUTANTS[::10]:
+        twin = correct_twin(mutant.make())
+        setting = (twin.rules, twin.data_format, twin.spatial_ndims, twin.dtypes)
+        if setting not in of_correct:
+            of_correct[setting] = identify(twin)
+        right, found = of_correct[setting], identify(mutant.make())
+        answers = [one for one, other in zip(found.answers, right.answers, strict=True) if one.values != other.values]
+        if not answers and failed_checks(found) & mutant.caught_by <= failed_checks(right):
+            unnamed.append(mutant.name)
+    assert unnamed == []
+
+
+def failed_checks(found: Identification) -> set[str]:
+    """The checks that the differences name."""
+    return {name for name in CHECKS if any(f", check {name} fails: " in text for text in found.differences)}
 
 
 def simple(change: Any) -> Backend:
