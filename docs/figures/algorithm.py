@@ -90,16 +90,18 @@ def stages() -> Figure:
     axes[1, 0].set_title("M, the keep mask (line 6)", fontsize=10)
 
     draw_cells(axes[1, 1], kept_or_not, (x[0, 0] * keep).astype(int).astype(str))
-    axes[1, 1].set_title("A × M (line 7)", fontsize=10)
+    axes[1, 1].set_title(r"A $\times$ M (line 7)", fontsize=10)
 
     draw_cells(axes[1, 2], kept_or_not, np.char.mod("%.3g", trace.output[0, 0]), size=6.8)
-    axes[1, 2].set_title(f"A × M × {keep.size}/{np.count_nonzero(keep)}, the output (line 8)", fontsize=10)
+    axes[1, 2].set_title(
+        rf"A $\times$ M $\times$ {keep.size}/{np.count_nonzero(keep)}, the output (line 8)", fontsize=10
+    )
     return figure
 
 
 def even_blocks() -> Figure:
     """One seed and its block of 3 and of 4, with the extra cell before and after the seed, and the eligible cells."""
-    figure = Figure(figsize=(8, 3.1), layout="constrained")
+    figure = Figure(figsize=(8, 3.3), layout="constrained")
     cases = [(3, "paper", "odd: 3"), (4, "paper", '4, "before" (paper)'), (4, "dropblock", '4, "after" (dropblock)')]
     for axes, (block_size, name, title) in zip(figure.subplots(1, 3), cases, strict=True):
         convention = dropblock_ref.CONVENTIONS[name]
@@ -129,7 +131,7 @@ def recovered() -> Figure:
     largest = dropblock_ref.recover_seeds(keep, 3)
     torn = keep.copy()
     torn[0, 0, 1, 4] = True
-    figure = Figure(figsize=(8, 2.3), layout="constrained")
+    figure = Figure(figsize=(8, 2.75), layout="constrained")
     panels = [
         (seeds, keep, "drawn seeds and their blocks"),
         (largest, keep, "recovered seeds"),
