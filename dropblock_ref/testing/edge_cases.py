@@ -106,7 +106,7 @@ def _must_refuse(run: Run, one: Map, x: NDArray[Any], drop_prob: float, what: st
     except CheckFailure:  # no output, but no refusal either
         pass
     raise CheckFailure(
-        f"{what} must be refused with an exception, but an output is returned\non {one}\n"
+        f"{what} must be refused with an exception, but none is raised\non {one}\n"
         f"reproduce: {run.forward_call(x, one, seed=run.seed, drop_prob=drop_prob)}"
     )
 
