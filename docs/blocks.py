@@ -66,3 +66,30 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     for row in rows:
         print("| " + " | ".join(str(cell) for cell in row) + " |")
     print()
+
+
+def diff(name: str) -> None:
+    """Write a change of docs/contributing."""
+    fenced((DOCS / "contributing" / f"{name}.diff").read_text(encoding="utf-8"), "diff")
+
+
+def command(name: str) -> None:
+    """Write one of the commands of README.md."""
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    fenced(readme.split(f"<!-- {name} -->\n```sh\n")[1].split("```")[0], "sh")
+
+
+def rooms() -> None:
+    """Write a table of the package's files and the first sentence of each."""
+    package = DOCS.parent / "dropblock_ref"
+    order = [
+        *("arguments", "layout", "convention", "geometry", "seed_probability", "seeds", "dilation", "normalization"),
+        *("dropblock", "schedule", "theory", "plot", "testing", "backends", "cli"),
+    ]
+    files = [package / name / "__init__.py" if (package / name).is_dir() else package / f"{name}.py" for name in order]
+    rows = []
+    for file in files:
+        text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+        name = file.parent.name + "/" if file.stem == "__init__" else file.name
+        rows.append((f"`{name}`", text.splitlines()[0]))
+    table(("file", "what it is for"), rows)

@@ -58,6 +58,7 @@ def test_checks_that_do_not_apply_make_no_test() -> None:
         "gradient",
         "evaluation_gradient",
         "channel_independence",
+        "dtype_rates",
     }
     assert {one.id for one in parameters([box])} == {f"box-{name}" for name in CHECKS if name not in idle}
 
