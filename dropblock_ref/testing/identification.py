@@ -16,10 +16,11 @@ from scipy import ndimage, special
 from ..arguments import check_instance, check_integer, describe_error
 from ..convention import CHOICES, CONVENTIONS, PAPER, Convention
 from ..layout import find_layout
+from ..picture import picture
 from ..seed_probability import gamma as seed_probability
 from ..theory import drop_probability, expected_drop_fraction
 from .backend import Backend
-from .observation import coarser, make_input, picture, read_dropped, ulp
+from .observation import coarser, make_input, read_dropped, ulp
 from .oracle import check_backend
 from .statistics import binomial_p_values
 
@@ -47,7 +48,7 @@ class Answer:
     text: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Identification:
     """What a black box does.
 
@@ -77,7 +78,7 @@ class Identification:
     answers: tuple[Answer, ...]
     contradictions: dict[str, tuple[str, ...]]
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         lines = [f"{self.backend} does what convention {' or '.join(map(repr, self.nearest))} says"]
         wrong = self.contradictions[self.nearest[0]]
         if wrong:

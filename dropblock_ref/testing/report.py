@@ -35,8 +35,14 @@ class CheckResult:
     false_alarm: float = 0.0
     detects: str = ""
 
+    @property
+    def finds(self) -> str:
+        """The first of what the check detects, and how many more there are; empty for checks without chance."""
+        first, *others = self.detects.split("; ")
+        return first + (f", and {len(others)} more" if others else "")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Report:
     """The outcomes of all checks of one backend.
 
@@ -73,7 +79,7 @@ class Report:
         """Everything as a JSON object."""
         return json.dumps(asdict(self) | {"passed": self.passed, "false_alarm": self.false_alarm}, indent=2)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         counts = ", ".join(
             f"{number} {status.replace('_', ' ')}"
             for status in STATUSES
@@ -86,9 +92,7 @@ class Report:
             message = result.message.replace("\n", "\n      ")
             lines.append(f"  {result.status.replace('_', ' '):<16} {result.name:<{width}}  {message}".rstrip())
             if result.detects:
-                first, *others = result.detects.split("; ")
-                more = f", and {len(others)} more" if others else ""
-                lines.append(f"      {result.draws} masks: finds {first}{more}")
+                lines.append(f"      {result.draws} masks: finds {result.finds}")
         if self.false_alarm:
             lines.append(
                 f"  a correct backend fails any of this with probability at most {self.false_alarm:.1g}; what a check "
