@@ -70,7 +70,7 @@ _HEADINGS = {
     "other": "other checks",
 }
 _LARGEST_WITH_GRID = 16  # cells
-_WIDTH_OF_LABEL = 1.1  # inches
+_SHORTEST = 1.1  # inches, for a side of a map: room for its labels
 # of the table, in inches: from line to line, from a line to the note below it, from the upper edge to the first line,
 # and the widths of the bars and of the numbers beside them
 _LINE, _NOTE, _HEAD, _BARS, _NUMBERS = 0.23, 0.19, 0.62, 2.0, 0.75
@@ -101,7 +101,8 @@ def plot_trace(
         hatched. A seed is a circle, each block has its outline, and a dashed frame shows where seeds may lie (outlines
         and frame only where the trace knows its block). In a slice of a volume a cross is a seed of another slice whose
         block reaches into this one. A plus is an output that is not finite. A map more than twice as wide as high has
-        its panels one above the other. Save the figure with ``figure.savefig("trace.png")``.
+        its panels one above the other; cells are square but on very long maps. Save the figure
+        with ``figure.savefig("trace.png")``.
 
     Raises
     ------
@@ -130,20 +131,27 @@ def plot_trace(
     seeds, mask, scale, output = panels = figure.subplots(*((4, 1) if wide else (1, 4)), sharex=True, sharey=True)
     for axes, title in zip(panels, ("seeds", "keep mask", f"scale {_range(one.factor)}", "output"), strict=True):
         axes.set_title(title, fontsize="medium")
-        axes.set_ylabel("row (cells)")
-        if width > _WIDTH_OF_LABEL or axes is seeds:
-            axes.set_xlabel("column (cells)")
+        axes.set(xlabel="column (cells)", ylabel="row (cells)")
         axes.label_outer()
         if axes is not seeds:
             axes.patch.set(**_DROPPED)
-    _show(seeds, one.seeds.astype(np.float64), "gray_r", (0.0, 1.6))
-    _show(mask, np.ma.masked_where(~one.kept, one.kept.astype(np.float64)), "gray", (0.0, 1.0))
+    _show(seeds, (width, height), one.seeds.astype(np.float64), "gray_r", (0.0, 1.6))
+    _show(mask, (width, height), np.ma.masked_where(~one.kept, one.kept.astype(np.float64)), "gray", (0.0, 1.0))
     # Nearly always one number, which the title says: the middle grey, and lighter where there are smaller ones.
-    _show(scale, np.ma.masked_where(~one.kept, one.factor), "gray_r", (0.0, 2 * _limits(one.factor, 0.0)[1]))
-    values = _show(output, np.ma.masked_where(~one.kept, one.output), "cividis", _limits(one.output[one.kept]))
-    _bar(figure, values, output, "value of the output")
+    _show(
+        scale,
+        (width, height),
+        np.ma.masked_where(~one.kept, one.factor),
+        "gray_r",
+        (0.0, 2 * _limits(one.factor, 0.0)[1]),
+    )
+    values = _show(
+        output, (width, height), np.ma.masked_where(~one.kept, one.output), "cividis", _limits(one.output[one.kept])
+    )
+    _bar(figure, values, output, "value" if wide else "value of the output")
 
-    size_of_mark = float(np.clip(0.45 * 72 * width / one.kept.shape[1], 3.5, 8.0))
+    rows, columns = one.kept.shape
+    size_of_mark = float(np.clip(0.45 * 72 * min(height / rows, width / columns), 3.5, 8.0))
     legend = []
     for axes, where, style in (
         (seeds, one.seeds, _SEED),
@@ -152,8 +160,8 @@ def plot_trace(
         (output, ~np.isfinite(one.output), _NOT_FINITE),
     ):
         if where.any():
-            rows, columns = np.nonzero(where)
-            legend += axes.plot(columns, rows, linestyle="none", markersize=size_of_mark, **style)
+            y, x = np.nonzero(where)
+            legend += axes.plot(x, y, linestyle="none", markersize=size_of_mark, **style)
     for axes, spans, style in ((seeds, one.eligible, _ELIGIBLE), (mask, one.blocks, _BLOCK)):
         if spans:
             legend.append(_outline(axes, spans, style))
@@ -220,7 +228,7 @@ def plot_drop_probability(
     else:
         figure = _figure((width + 6.2, max(height, 3.0) + 1.1), title)
         of_map, profile = figure.subplots(1, 2, width_ratios=[width, 3.8])
-    image = _show(of_map, rates, "cividis", (0.0, highest))
+    image = _show(of_map, (width, height), rates, "cividis", (0.0, highest))
     _bar(figure, image, of_map, "probability" if wide else probability)
     of_map.set(xlabel="column (cells)", ylabel="row (cells)")
     middle = rows // 2
@@ -445,7 +453,7 @@ def _figure(size: tuple[float, float], title: str = "", layout: Any = "compresse
         raise ImportError("dropblock_ref.plot needs matplotlib: pip install 'dropblock_ref[plot]'") from error
     figure = Figure(figsize=size, layout=layout)
     if layout == "compressed":
-        figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08, wspace=0.04)  # type: ignore[union-attr,call-arg]
+        figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08, wspace=0.04)
         figure.suptitle(textwrap.fill(title, int(12 * size[0])), fontsize=11, parse_math=False)
     return figure
 
@@ -462,8 +470,8 @@ def _is_wide(shape: tuple[int, ...]) -> bool:
 
 
 def _fit(shape: tuple[int, ...], longest: float) -> tuple[float, float]:
-    """Width and height in inches of a map whose longer side has the length `longest`."""
-    return max(longest * shape[1] / max(shape), 0.7), max(longest * shape[0] / max(shape), 0.7)
+    """Width and height in inches of a map whose longer side has the length `longest`; of square cells if it can be."""
+    return max(longest * shape[1] / max(shape), _SHORTEST), max(longest * shape[0] / max(shape), _SHORTEST)
 
 
 def _times(sides: Any) -> str:
@@ -480,11 +488,14 @@ def _limits(values: NDArray[np.float64], *more: float) -> tuple[float, float]:
     return (low, high) if low < high else (0.0, 1.0)
 
 
-def _show(axes: Axes, array: NDArray[Any], colours: str, limits: tuple[float, float]) -> AxesImage:
-    """One square per cell; on small maps with lines between them."""
+def _show(
+    axes: Axes, size: tuple[float, float], array: NDArray[Any], colours: str, limits: tuple[float, float]
+) -> AxesImage:
+    """A map of a size in inches; small ones with lines between the cells."""
     low, high = limits
+    aspect = size[1] / array.shape[0] / (size[0] / array.shape[1])
     image = axes.imshow(
-        array, cmap=colours, vmin=low, vmax=high, interpolation="nearest", origin="upper", aspect="equal"
+        array, cmap=colours, vmin=low, vmax=high, interpolation="nearest", origin="upper", aspect=aspect
     )
     for axis, number in ((axes.yaxis, array.shape[0]), (axes.xaxis, array.shape[1])):
         _whole_numbers(axis, max(2, 7 * number // max(array.shape)))
@@ -498,7 +509,7 @@ def _show(axes: Axes, array: NDArray[Any], colours: str, limits: tuple[float, fl
 def _bar(figure: Figure, image: AxesImage, axes: Axes, label: str) -> None:
     """A colour bar as high as the map."""
     rows, columns = image.get_size()
-    figure.colorbar(image, ax=axes, label=label, fraction=0.15 * min(max(1.0, rows / columns), 5.0))
+    figure.colorbar(image, ax=axes, label=label, fraction=0.15 * min(max(1.0, rows / columns), 3.0))
 
 
 def _whole_numbers(axis: Axis, most: int) -> None:
