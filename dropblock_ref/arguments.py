@@ -26,7 +26,7 @@ def describe(value: object) -> str:
     if isinstance(value, np.ndarray) and value.ndim:
         return f"an array of shape {value.shape} and dtype {value.dtype}"
     try:
-        shown = f"{reprlib.repr(value)} of"
+        shown = f"{reprlib.repr(value)} of".replace("\n", " ")  # a Trace and a Report are shown as several lines
     except Exception:  # a message must not fail over what it describes
         shown = "an object of"
     return f"{shown} type {type(value).__name__}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from .arguments import check_boolean, check_flag, check_floating, check_instance, check_probability, describe
 from .convention import PAPER, Convention, find_convention
 from .dilation import keep_mask
-from .geometry import place_block
+from .geometry import PlacedBlock, place_block
 from .layout import find_layout
 from .normalization import scale
+from .picture import picture, telling_cell
 from .seed_probability import gamma
 from .seeds import mask_shape, sample_seeds
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Trace:
     """Every stage of one application of DropBlock, as `trace` returns it.
 
@@ -34,6 +35,24 @@ class Trace:
         Factor on kept cells.
     output : ndarray, shape and dtype of x
         ``x * keep_mask * scale``.
+    data_format : str or None
+        Order of the axes; None if the Trace was not made by `trace`. No argument of Trace, as `block` is none.
+    block : PlacedBlock or None
+        How a block lies around its seed, after clipping; None as before.
+
+    Examples
+    --------
+    As text it shows its first map, of a volume the slice with the most dropped cells, and of a large map a part:
+
+    >>> import numpy as np
+    >>> from dropblock_ref import trace
+    >>> trace(np.ones((1, 1, 4, 4), dtype=np.float32), 0.3, 2, rng=4)
+    Trace: output (1, 1, 4, 4) float32, gamma 0.133333, 1 seed, 25 % of cells dropped, scale 1.33333
+    sample 0, channel 0 (. kept, # dropped, o seed):
+    ....
+    ##..
+    #o..
+    ....
     """
 
     gamma: float
@@ -41,6 +60,23 @@ class Trace:
     keep_mask: NDArray[np.bool_]
     scale: float | NDArray[np.float64]
     output: NDArray[Any]
+    data_format: str | None = field(default=None, init=False)
+    block: PlacedBlock | None = field(default=None, init=False)
+
+    def __repr__(self) -> str:
+        output, mask, seeds = np.asarray(self.output), np.asarray(self.keep_mask), np.asarray(self.seeds)
+        number, factors = int(np.count_nonzero(seeds)), np.unique(np.asarray(self.scale, dtype=np.float64))
+        dropped = 100 * (mask.size - np.count_nonzero(mask)) / max(mask.size, 1)
+        scales = " to ".join(f"{factor:.6g}" for factor in factors[[0, -1][: factors.size]]) or "of no sample"
+        facts = (
+            f"Trace: output {output.shape} {output.dtype}, gamma {self.gamma:.6g}, {number} seed{'s' * (number != 1)}, "
+            f"{dropped:.3g} % of cells dropped, scale {scales}"
+        )
+        if self.data_format is None or mask.size == 0:
+            return facts
+        first = find_layout(self.data_format, mask.shape, "keep_mask").map_index(0, 0)
+        shown = picture(mask[first], {"o": seeds[first]}, telling_cell(mask[first]))
+        return f"{facts}\nsample 0, channel 0 (. kept, # dropped, o seed):\n{shown}"
 
 
 def drop_block(
@@ -167,10 +203,11 @@ def trace(
     layout = find_layout(data_format, x.shape, "x")
     spatial_shape = layout.spatial_shape(x.shape)
     shape = mask_shape(x.shape, layout, convention)
-    place_block(block_size, spatial_shape, convention)  # refused in every mode, not only once training begins
+    block = place_block(block_size, spatial_shape, convention)  # refused in every mode, not only once training begins
     drop_prob = check_probability(drop_prob, "drop_prob")
     if not check_flag(training, "training") or drop_prob == 0:
-        return Trace(0.0, np.zeros(shape, dtype=np.bool_), np.ones(shape, dtype=np.bool_), 1.0, x.copy())
+        identity = Trace(0.0, np.zeros(shape, dtype=np.bool_), np.ones(shape, dtype=np.bool_), 1.0, x.copy())
+        return _placed(identity, data_format, block)
 
     seed_prob = gamma(drop_prob, block_size, spatial_shape, convention=convention)
     if (rng is None) == (seeds is None):
@@ -187,7 +224,14 @@ def trace(
             )
     mask = keep_mask(seeds, block_size, data_format=data_format, convention=convention)
     factor = scale(mask, data_format=data_format, convention=convention)
-    return Trace(seed_prob, seeds, mask, factor, _product(x, mask, factor))
+    return _placed(Trace(seed_prob, seeds, mask, factor, _product(x, mask, factor)), data_format, block)
+
+
+def _placed(trace: Trace, data_format: str, block: PlacedBlock) -> Trace:
+    """The new trace, which now knows how its maps and blocks lie; frozen for everybody else."""
+    object.__setattr__(trace, "data_format", data_format)
+    object.__setattr__(trace, "block", block)
+    return trace
 
 
 def vjp(cotangent: Any, trace: Trace) -> NDArray[Any]:

@@ -40,6 +40,11 @@ class Layout:
             filled[axis] = entry
         return tuple(filled)
 
+    def map_index(self, sample: int, channel: int) -> tuple[Any, ...]:
+        """The index of one map."""
+        entries = self.on_spatial_axes((slice(None),) * len(self.spatial_axes), channel)
+        return (sample, *entries[1:])
+
 
 def find_layout(data_format: str, shape: tuple[int, ...], name: str) -> Layout:
     """The layout of the array called `name` in messages; refuses a shape that has no such layout."""

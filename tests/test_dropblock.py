@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from dataclasses import FrozenInstanceError, replace
 from fractions import Fraction
 from typing import Any, cast
@@ -143,7 +144,7 @@ def test_a_batch_of_0_gives_an_empty_output_and_scale_1(shape: tuple[int, ...], 
     x = np.zeros(shape, dtype=np.float32)
     trace = dropblock_ref.trace(x, 0.5, 3, rng=0, convention=convention)
     assert trace.output.shape == shape
-    assert np.all(trace.scale == 1)
+    assert 0 not in trace.keep_mask.shape or np.all(trace.scale == 1)
 
 
 def test_products_not_selections() -> None:
@@ -275,3 +276,83 @@ def test_vjp_refuses_a_cotangent_of_another_shape(shape: tuple[int, ...]) -> Non
 def test_vjp_refuses_a_trace_put_together_from_anything() -> None:
     with pytest.raises((TypeError, ValueError), match="trace"):
         dropblock_ref.vjp(np.ones((1, 1, 4, 4)), cast("Any", Trace)(0, 0, 0, 0, 0))
+
+
+# the text form of a trace
+
+
+def lines_of(trace: Trace) -> list[str]:
+    assert str(trace) == repr(trace)
+    return repr(trace).splitlines()
+
+
+@pytest.mark.parametrize("data_format", ["channels_first", "NHWC"])
+def test_the_text_of_a_trace_is_its_facts_and_the_first_map(data_format: str) -> None:
+    seeds = np.zeros((2, 3, 4, 5), dtype=np.bool_)
+    seeds[0, 0, 1, 1] = seeds[0, 0, 3, 4] = seeds[0, 1, 2, 2] = True  # each drops 2 x 2 cells
+    x = np.ones(seeds.shape, dtype=np.float32)
+    if data_format == "NHWC":
+        x, seeds = np.moveaxis(x, 1, -1), np.moveaxis(seeds, 1, -1)
+    facts, legend, *rows = lines_of(dropblock_ref.trace(x, 0.3, 2, seeds=seeds, data_format=data_format))
+    assert facts == (
+        f"Trace: output {x.shape} float32, gamma {0.3 / 4 * 4 / 3 * 5 / 4:.6g}, 3 seeds, 10 % of cells dropped, "
+        f"scale {120 / 108:.6g}"
+    )
+    assert legend == "sample 0, channel 0 (. kept, # dropped, o seed):"
+    assert rows == ["##...", "#o...", "...##", "...#o"]
+
+
+def test_the_text_of_a_volume_shows_the_slice_with_the_most_dropped_cells() -> None:
+    seeds = np.zeros((1, 1, 3, 2, 3), dtype=np.bool_)
+    seeds[0, 0, 2, 1, 1] = True
+    trace = dropblock_ref.trace(np.ones(seeds.shape), 0.3, 1, seeds=seeds)
+    assert lines_of(trace)[2:] == ["slice 2 of 3 in depth", "...", ".o."]
+
+
+def test_the_text_of_a_large_map_shows_the_part_around_the_first_dropped_cell() -> None:
+    seeds = np.zeros((1, 1, 56, 100), dtype=np.bool_)
+    seeds[0, 0, 54, 98] = True
+    title, *rows = lines_of(dropblock_ref.trace(np.ones(seeds.shape), 0.3, 3, seeds=seeds))[2:]
+    assert title == "rows 32.., columns 40.. of 56 x 100"
+    assert (len(rows), {len(row) for row in rows}) == (24, {60})
+    assert [row[-4:] for row in rows[-4:]] == ["....", ".###", ".#o#", ".###"]
+
+
+def test_the_text_of_a_trace_says_every_kind_of_scale() -> None:
+    per_sample = replace(PAPER, name="own", scale_over="sample")
+    seeds = np.zeros((2, 1, 2, 2), dtype=np.bool_)
+    seeds[1, 0, 0, 0] = True
+    options: dict[str, Any] = {"seeds": seeds, "convention": per_sample}
+    assert lines_of(dropblock_ref.trace(np.ones((2, 1, 2, 2)), 0.3, 1, **options))[0].endswith(
+        "1 seed, 12.5 % of cells dropped, scale 1 to 1.33333"
+    )
+    (empty,) = lines_of(dropblock_ref.trace(np.ones((0, 1, 2, 2)), 0.3, 1, rng=0, convention=per_sample))
+    assert empty.endswith("0 seeds, 0 % of cells dropped, scale of no sample")
+    assert "gamma 0, 0 seeds, 0 % of cells dropped, scale 1\n" in repr(dropblock_ref.trace(np.ones((1, 1, 2, 2)), 0, 1))
+    assert "scale nan\n" in repr(dropblock_ref.trace(np.ones((1, 1, 2, 2)), 1, 1, rng=0, convention="tpu"))
+
+
+def test_a_trace_that_was_made_by_hand_shows_its_facts_only() -> None:
+    made = dropblock_ref.trace(np.ones((1, 1, 2, 2)), 0.3, 1, rng=0)
+    for by_hand in (replace(made), Trace(made.gamma, made.seeds, made.keep_mask, made.scale, made.output)):
+        assert (by_hand.data_format, by_hand.block) == (None, None)
+        assert lines_of(by_hand) == lines_of(made)[:1]
+    assert lines_of(Trace(0.5, None, None, None, None))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("drop_prob", [0, 0.3])
+def test_a_trace_knows_how_its_maps_and_blocks_lie(drop_prob: float) -> None:
+    trace = dropblock_ref.trace(np.ones((1, 4, 9, 2)), drop_prob, (7, 2), rng=0, data_format="NHWC", convention="timm")
+    assert trace.data_format == "NHWC"
+    assert trace.block is not None
+    assert (trace.block.size, trace.block.before, trace.block.after) == ((4, 2), (2, 1), (1, 0))
+    again = pickle.loads(pickle.dumps(trace))  # noqa: S301  (its own)
+    assert repr(again) == repr(trace)
+
+
+def test_an_error_message_shows_a_trace_on_one_line() -> None:
+    trace = dropblock_ref.trace(np.ones((1, 1, 2, 2)), 0.3, 1, rng=0)
+    with pytest.raises(TypeError) as caught:
+        dropblock_ref.gamma(trace, 1, (2, 2))
+    assert "Trace" in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -39,6 +39,14 @@ def test_entries_go_to_the_spatial_axes_and_the_rest_elsewhere() -> None:
     assert find_layout("NDHWC", (1, 1, 1, 1, 1), "x").on_spatial_axes((7, 8, 9), 0) == (0, 7, 8, 9, 0)
 
 
+def test_the_index_of_a_map_takes_one_sample_and_one_channel() -> None:
+    x = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
+    assert np.array_equal(x[find_layout("NCHW", x.shape, "x").map_index(1, 2)], x[1, 2])
+    assert np.array_equal(x[find_layout("NHWC", x.shape, "x").map_index(1, 4)], x[1, :, :, 4])
+    volume = x[:, None]
+    assert np.array_equal(volume[find_layout("NDHWC", volume.shape, "x").map_index(0, 4)], x[0, None, :, :, 4])
+
+
 @pytest.mark.parametrize("ndim", [4, 5])
 def test_channels_last_is_channels_first_with_the_axes_moved(ndim: int) -> None:
     x = np.random.default_rng(1).uniform(1, 2, (2, 3, 5, 6, 4)[:ndim])

@@ -51,6 +51,7 @@ SIGNATURES = {
 }
 ROOMS = (
     "arguments",
+    "picture",
     "layout",
     "convention",
     "geometry",
@@ -63,10 +64,21 @@ ROOMS = (
     "theory",
     "testing",
     "backends",
+    "plot",
     "cli",
     "__main__",
 )
-NOT_IMPORTED = ("scipy.stats", "scipy.optimize", "hypothesis", "pytest", "torch", "tensorflow", "jax", "ml_dtypes")
+NOT_IMPORTED = (
+    "scipy.stats",
+    "scipy.optimize",
+    "hypothesis",
+    "pytest",
+    "torch",
+    "tensorflow",
+    "jax",
+    "ml_dtypes",
+    "matplotlib",
+)
 
 
 def test_import_needs_numpy_and_scipy_only() -> None:

@@ -16,10 +16,11 @@ from scipy import ndimage, special
 from ..arguments import check_instance, check_integer, describe_error
 from ..convention import CHOICES, CONVENTIONS, PAPER, Convention
 from ..layout import find_layout
+from ..picture import picture
 from ..seed_probability import gamma as seed_probability
 from ..theory import drop_probability, expected_drop_fraction
 from .backend import Backend
-from .observation import coarser, make_input, picture, read_dropped, ulp
+from .observation import coarser, make_input, read_dropped, ulp
 from .oracle import check_backend
 from .report import ERROR, Answer, Identification
 from .statistics import binomial_p_values

@@ -16,9 +16,9 @@ from ..convention import Convention
 from ..dilation import keep_mask, recover_seeds
 from ..layout import Layout, find_layout
 from ..normalization import counted_axes, scale
+from ..picture import picture
 
 MAX_ULPS = 4.0  # values may differ from the float64 product x * scale by so many units in the last place of x's dtype
-_PICTURE_ROWS, _PICTURE_COLUMNS = 24, 60
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def find_problems(
                     "channel_sharing",
                     f"the channels of a sample must share one mask under convention {convention.name!r}, but in sample "
                     f"{sample} channel {channel} differs from channel 0, first at cell {cell}\n"
-                    + picture(mask[_map_index(layout, sample, channel)]),
+                    + picture(mask[layout.map_index(sample, channel)]),
                 )
             )
             return problems
@@ -172,7 +172,7 @@ def _check_mask(
     if not wrong.any():
         return None
     sample, channel, cell = _where(wrong, layout)
-    index = _map_index(layout, sample, channel)
+    index = layout.map_index(sample, channel)
     marks = {"x": (expected & ~mask)[index], "o": (mask & ~expected)[index]}
     if seeds is not None:
         marks = {"S": (seeds & ~mask)[index], **marks}
@@ -208,7 +208,7 @@ def _check_values(
     if not wrong.any():
         return []
     sample, channel, cell = _where(wrong, layout)
-    index = _map_index(layout, sample, channel)
+    index = layout.map_index(sample, channel)
     kept = np.broadcast_to(mask, x.shape)[index]
     # If the kept cells of the map have one common ratio y / x, the factor is wrong; if not, the values are.
     with np.errstate(all="ignore"):
@@ -251,7 +251,7 @@ def _explain(
     """What the wrong scale is, where it is a common mistake."""
     kept = np.count_nonzero(mask) / mask.size
     sample = mask[index[0]]
-    one_map = mask[_map_index(layout, index[0], 0)] if mask.shape[layout.channel_axis] == 1 else mask[index]
+    one_map = mask[layout.map_index(index[0], 0)] if mask.shape[layout.channel_axis] == 1 else mask[index]
     candidates = {
         "no scale at all": 1.0,
         "kept cells counted over the whole batch": 1 / kept,
@@ -282,12 +282,6 @@ def _full_cell(layout: Layout, channel: int, cell: tuple[int, ...]) -> tuple[int
     return tuple(entries[1:])
 
 
-def _map_index(layout: Layout, sample: int, channel: int) -> tuple[Any, ...]:
-    """The index of one map."""
-    entries = list(layout.on_spatial_axes((slice(None),) * len(layout.spatial_axes), channel))
-    return (sample, *entries[1:])
-
-
 def same(a: Any, b: Any) -> bool:
     """Equal shape and values, in the coarser dtype of both; NaN equals NaN."""
     if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.shape == b.shape):
@@ -312,26 +306,6 @@ def difference(expected: NDArray[Any], y: Any) -> str:
 def map_picture(mask: NDArray[np.bool_], wrong: NDArray[np.bool_], layout: Layout) -> str:
     """The map with the first wrong cell, and where it is."""
     sample, channel, cell = _where(wrong, layout)
-    index = _map_index(layout, sample, channel)
+    index = layout.map_index(sample, channel)
     shown = picture(mask[index], {"!": wrong[index]}, cell)
     return f"sample {sample}, channel {channel}, first wrong cell {cell}:\n{shown}\n(# dropped, . kept, ! wrong)"
-
-
-def picture(
-    mask: NDArray[np.bool_], marks: dict[str, NDArray[np.bool_]] | None = None, cell: tuple[int, ...] | None = None
-) -> str:
-    """A map as text, . kept and # dropped, with further marks; of a large one a part."""
-    symbols = np.where(mask, ".", "#")
-    for symbol, where in (marks or {}).items():
-        symbols[where] = symbol
-    cell = (0,) * mask.ndim if cell is None else cell
-    title = ""
-    if mask.ndim == 3:
-        title = f"slice {cell[0]} of {mask.shape[0]} in depth\n"
-        symbols, cell = symbols[cell[0]], cell[1:]
-    top = max(0, min(cell[0] - _PICTURE_ROWS // 2, symbols.shape[0] - _PICTURE_ROWS))
-    left = max(0, min(cell[1] - _PICTURE_COLUMNS // 2, symbols.shape[1] - _PICTURE_COLUMNS))
-    part = symbols[top : top + _PICTURE_ROWS, left : left + _PICTURE_COLUMNS]
-    if part.shape != symbols.shape:
-        title += f"rows {top}.., columns {left}.. of {symbols.shape[0]} x {symbols.shape[1]}\n"
-    return title + "\n".join("".join(row) for row in part)

@@ -37,8 +37,14 @@ class CheckResult:
     false_alarm: float = 0.0
     detects: str = ""
 
+    @property
+    def finds(self) -> str:
+        """The first of what the check detects, and how many more there are; empty for checks without chance."""
+        first, *others = self.detects.split("; ")
+        return first + (f", and {len(others)} more" if others else "")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Report:
     """The outcomes of all checks of one backend.
 
@@ -75,7 +81,7 @@ class Report:
         """Everything as a JSON object."""
         return json.dumps(asdict(self) | {"passed": self.passed, "false_alarm": self.false_alarm}, indent=2)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         counts = ", ".join(
             f"{number} {status.replace('_', ' ')}"
             for status in STATUSES
@@ -88,9 +94,7 @@ class Report:
             message = result.message.replace("\n", "\n      ")
             lines.append(f"  {result.status.replace('_', ' '):<16} {result.name:<{width}}  {message}".rstrip())
             if result.detects:
-                first, *others = result.detects.split("; ")
-                more = f", and {len(others)} more" if others else ""
-                lines.append(f"      {result.draws} masks: finds {first}{more}")
+                lines.append(f"      {result.draws} masks: finds {result.finds}")
         if self.false_alarm:
             lines.append(
                 f"  a correct backend fails any of this with probability at most {self.false_alarm:.1g}; what a check "
@@ -119,7 +123,7 @@ class Answer:
     text: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Identification:
     """What a black box does.
 
@@ -149,7 +153,7 @@ class Identification:
     answers: tuple[Answer, ...]
     contradictions: dict[str, tuple[str, ...]]
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         lines = [f"{self.backend} does what convention {' or '.join(map(repr, self.nearest))} says"]
         wrong = self.contradictions[self.nearest[0]]
         if wrong:

@@ -111,7 +111,9 @@ def test_the_words_of_a_wrong_rate_say_how_much_and_why() -> None:
     text = str(found)
     assert text.startswith("correct timm_uncoupled does what convention 'timm_uncoupled' says\n  gamma is 0.0033")
     assert "differences from the paper:\n" in text
-    assert "no difference from the paper" in str(identify(make_backend("paper")))
+    found = identify(make_backend("paper"))
+    assert "no difference from the paper" in str(found)
+    assert repr(found) == str(found)
 
 
 def test_the_convention_that_a_backend_declares_is_not_looked_at() -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dropblock_ref import CONVENTIONS, PAPER, Convention, drop_block, trace
 from dropblock_ref.testing import make_input
-from dropblock_ref.testing.observation import coarser, find_dtype, find_problems, picture, read_dropped, ulp
+from dropblock_ref.testing.observation import coarser, find_dtype, find_problems, read_dropped, ulp
 
 Array = NDArray[Any]
 DTYPES = ("float16", "bfloat16", "float32", "float64")
@@ -455,53 +455,3 @@ def test_channels_last_and_volumes_are_located_in_their_own_axes() -> None:
     assert problem.check == "legal_blocks"
     assert "sample 1, channel 2, cell (4, 2, 6)" in problem.text
     assert "slice 4 of 5 in depth" in problem.text
-
-
-# picture
-
-
-def test_a_small_map_is_shown_whole() -> None:
-    mask = np.array([[1, 0, 1], [1, 1, 0]], dtype=np.bool_)
-    assert picture(mask) == ".#.\n..#"
-
-
-def test_marks_lie_over_the_mask_and_later_ones_over_earlier() -> None:
-    mask = np.array([[1, 0, 1], [1, 1, 0]], dtype=np.bool_)
-    first = np.array([[0, 1, 1], [0, 0, 0]], dtype=np.bool_)
-    second = np.array([[0, 0, 1], [1, 0, 0]], dtype=np.bool_)
-    assert picture(mask, {"S": first, "!": second}) == ".S!\n!.#"
-
-
-def test_of_a_volume_the_slice_of_the_cell_is_shown() -> None:
-    mask = np.ones((4, 2, 3), dtype=np.bool_)
-    mask[2, 1, 0] = False
-    assert picture(mask, cell=(2, 1, 0)) == "slice 2 of 4 in depth\n...\n#.."
-    assert picture(mask) == "slice 0 of 4 in depth\n...\n..."
-
-
-@pytest.mark.parametrize("cell", [(0, 0), (50, 100), (99, 199), (0, 199), (99, 0)])
-def test_of_a_large_map_the_part_around_the_cell_is_shown(cell: tuple[int, int]) -> None:
-    mask = np.ones((100, 200), dtype=np.bool_)
-    marked = np.zeros_like(mask)
-    marked[cell] = True
-    title, *rows = picture(mask, {"!": marked}, cell).splitlines()
-    numbers_ = re.fullmatch(r"rows (\d+)\.\., columns (\d+)\.\. of 100 x 200", title)
-    assert numbers_ is not None
-    top, left = int(numbers_[1]), int(numbers_[2])
-    assert len(rows) == 24
-    assert {len(row) for row in rows} == {60}
-    assert rows[cell[0] - top][cell[1] - left] == "!"
-    assert sum(row.count("!") for row in rows) == 1
-
-
-def test_a_map_large_in_one_axis_only_is_cropped_there() -> None:
-    mask = np.ones((3, 100), dtype=np.bool_)
-    title, *rows = picture(mask, cell=(1, 99)).splitlines()
-    assert title == "rows 0.., columns 40.. of 3 x 100"
-    assert rows == ["." * 60] * 3
-
-
-def test_a_large_slice_of_a_volume_has_both_titles() -> None:
-    mask = np.ones((2, 30, 30), dtype=np.bool_)
-    titles = picture(mask, cell=(1, 29, 0)).splitlines()[:2]
-    assert titles == ["slice 1 of 2 in depth", "rows 6.., columns 0.. of 30 x 30"]

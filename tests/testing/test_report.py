@@ -99,3 +99,13 @@ def test_results_and_reports_cannot_be_changed() -> None:
 
 def test_defaults_of_a_result_are_those_of_a_check_without_chance() -> None:
     assert (IDLE.draws, IDLE.false_alarm, IDLE.detects) == (0, 0.0, "")
+
+
+def test_the_text_form_is_shown_wherever_the_report_is() -> None:
+    assert repr(ALL) == str(ALL)
+    assert f"{ALL}" == str(ALL)
+    assert repr([EMPTY]) == f"[{EMPTY}]"
+
+
+def test_what_a_check_finds_is_the_first_and_how_many_more() -> None:
+    assert [one.finds for one in (IDLE, ONE_LIMIT, BY_CHANCE)] == ["", "3 % of a (5x5)", "3 % of a (5x5), and 2 more"]
