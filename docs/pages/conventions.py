@@ -135,9 +135,10 @@ def section(name: str) -> None:
         for field in differing("paper", name):
             old, new = (shown(getattr(CONVENTIONS[of], field)) for of in ("paper", name))
             print(f"- `{field}`: `{new}` instead of `{old}`")
+        print()
     fraction = dict(zip(("gamma", "f", "corner", "centre"), _numbers(name), strict=True))
     print(
-        f"\nWith drop_prob {PROB} and a block of {BLOCK} on {SHAPE[0]}x{SHAPE[1]} cells: gamma {fraction['gamma']}, "
+        f"With drop_prob {PROB} and a block of {BLOCK} on {SHAPE[0]}x{SHAPE[1]} cells: gamma {fraction['gamma']}, "
         f"expected dropped\nfraction {fraction['f']}; a corner cell is dropped with probability {fraction['corner']}, a "
         f"centre cell with {fraction['centre']}.\n"
     )
