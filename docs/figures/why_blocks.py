@@ -1,13 +1,12 @@
-"""The pictures of why_blocks.md: what blocks leave of a photograph and of feature maps, and how much can be restored."""
+"""The pictures of why_blocks.md: what blocks leave of a photograph and of feature maps, and what is restored."""
 
 from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from pages.why_blocks import ANGLES, BLOCK_SIZES, COARSE, MAPS, explained, feature_maps, masks, photograph
+from pages.why_blocks import ANGLES, BLOCK_SIZES, COARSE, MAPS, explained, feature_maps, masks, photograph, results
 from pages.why_blocks import restored as restore
-from pages.why_blocks import results
 
 SHOWN = (1, 3, 7, 15)
 DARKEST = 0.3  # gray of the smallest value; black are dropped cells alone
@@ -81,9 +80,7 @@ def explained_by_block_size() -> Figure:
         means = [r.mean for r in found]
         spreads = [r.spread for r in found]
         ax.errorbar(BLOCK_SIZES, means, spreads, linestyle=line, marker=marker, color=color, capsize=2, markersize=5)
-        ax.annotate(
-            kind, (BLOCK_SIZES[-1], means[-1]), (12, 0), textcoords="offset points", va="center", color=color
-        )
+        ax.annotate(kind, (BLOCK_SIZES[-1], means[-1]), (12, 0), textcoords="offset points", va="center", color=color)
     ax.set(
         xlabel="side of the block (cells); 1 is Dropout",
         ylabel="explained variance of the dropped cells, $R^2$",

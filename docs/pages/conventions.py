@@ -17,8 +17,8 @@ FIELDS = tuple(field.name for field in fields(Convention))[2:]  # without name a
 
 MEANINGS = {
     "gamma_rule": {
-        "border_corrected": "eq. (1): drop_prob / prod(b) × prod(S / (S - b + 1))",
-        "uncorrected": "drop_prob / prod(b)",
+        "border_corrected": "eq. (1): `drop_prob / prod(b) * prod(S / (S - b + 1))`",
+        "uncorrected": "`drop_prob / prod(b)`",
         "last_axis": "eq. (1) with the last axis in the place of every axis",
         "calibrated": "the gamma for which the expected dropped fraction is drop_prob",
     },
@@ -49,8 +49,8 @@ MEANINGS = {
     },
     "epsilon": {
         0.0: "nothing is added",
-        1e-6: "count(M) / (count_ones(M) + 0.000001)",
-        1e-7: "count(M) / (count_ones(M) + 0.0000001)",
+        1e-6: "`count(M) / (count_ones(M) + 1e-6)`",
+        1e-7: "`count(M) / (count_ones(M) + 1e-7)`",
     },
     "all_dropped": {
         "zeros": "scale 0, output zeros",
@@ -126,7 +126,8 @@ def differing(first: str, second: str) -> list[str]:
 
 def section(name: str) -> None:
     """Write the source of a convention, how it differs from the paper and other rows, and its numbers."""
-    print(f"\nSource: {CONVENTIONS[name].source}.\n")
+    source = CONVENTIONS[name].source
+    print(f"\nSource: {source}.\n")
     twins = [other for other in CONVENTIONS if other != name and not differing(name, other)]
     if twins:
         print(f"Apart from name and source this row is the same as that of {linked(twins)}.\n")
@@ -139,8 +140,8 @@ def section(name: str) -> None:
     fraction = dict(zip(("gamma", "f", "corner", "centre"), _numbers(name), strict=True))
     print(
         f"With drop_prob {PROB} and a block of {BLOCK} on {SHAPE[0]}x{SHAPE[1]} cells: gamma {fraction['gamma']}, "
-        f"expected dropped\nfraction {fraction['f']}; a corner cell is dropped with probability {fraction['corner']}, a "
-        f"centre cell with {fraction['centre']}.\n"
+        f"expected dropped\nfraction {fraction['f']}; a corner cell is dropped with probability {fraction['corner']}, "
+        f"a centre cell with {fraction['centre']}.\n"
     )
 
 
