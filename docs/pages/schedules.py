@@ -8,6 +8,7 @@ from blocks import table
 
 from dropblock_ref import linear_schedule
 from dropblock_ref.backends.torchvision_operators import import_torchvision
+from dropblock_ref.theory import expected_drop_fraction
 
 START, STOP, STEPS, CALLS = 0.0, 0.25, 5, 8
 
@@ -41,7 +42,20 @@ def of_toolbelt(built_with: float = START) -> list[float]:
 
 def of_the_authors(step: int, train_steps: int) -> float:
     """1 - keep_prob as the authors' training program computes it from the step."""
-    return 1 - (1 - step / train_steps * (1 - (1 - STOP)))
+    target = 1 - STOP
+    keep_prob = 1 - step / train_steps * (1 - target)
+    return 1 - keep_prob
+
+
+def fractions_table() -> None:
+    """Write drop_prob and the exact dropped fractions at some steps of the picture."""
+    conventions = ("paper", "calibrated", "timm", "dropblock")
+    rows = []
+    for step in (0, 250, 500, 750, 1000, 1250):
+        p = linear_schedule(step, 0.0, 0.25, 1001)
+        fractions = [expected_drop_fraction(p, 7, (28, 28), convention=convention) for convention in conventions]
+        rows.append([step, *(f"{number:.4f}" for number in (p, *fractions))])
+    table(["step", "drop_prob", *(f"dropped, {convention}" for convention in conventions)], rows)
 
 
 def packages_table() -> None:
