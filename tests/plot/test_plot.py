@@ -12,6 +12,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
@@ -197,7 +198,6 @@ def test_a_constant_output_has_a_range_of_colours() -> None:
 
 
 def test_half_precision_is_drawn() -> None:
-    ml_dtypes = pytest.importorskip("ml_dtypes")
     for dtype in (np.float16, ml_dtypes.bfloat16):
         assert image(draw(plot_trace(dropblock_ref.trace(X.astype(dtype), 0, 2))).axes[3]).tolist() == X[0, 0].tolist()
 
