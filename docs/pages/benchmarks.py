@@ -19,8 +19,8 @@ def machine() -> None:
 
 def milliseconds(times: list[float]) -> str:
     """Median, and smallest to largest."""
-    low, median, high = (1000 * time for time in times)
-    return f"{median:.3g} ({low:.3g} to {high:.3g})"
+    low, median, high = (f"{1000 * time:.3g}" if time < 1 else f"{1000 * time:.0f}" for time in times)
+    return f"{median} ({low} to {high})"
 
 
 def against_packages() -> None:

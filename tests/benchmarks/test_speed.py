@@ -102,6 +102,22 @@ def test_shared_masks(benchmark: Any, block_size: int, contender: str) -> None:
     benchmark.pedantic(function, rounds=9, warmup_rounds=2)
 
 
+@pytest.mark.parametrize("stage", ["sample_seeds", "keep_mask", "scale"])
+def test_stages(benchmark: Any, stage: str) -> None:
+    shape, b, rng = SHAPES[2], 7, np.random.default_rng(0)
+    gamma = dropblock_ref.gamma(DROP_PROB, b, shape[2:])
+    seeds = dropblock_ref.sample_seeds(gamma, b, shape, rng=rng)
+    mask = dropblock_ref.keep_mask(seeds, b)
+    function: Callable[[], Any] = {
+        "sample_seeds": lambda: dropblock_ref.sample_seeds(gamma, b, shape, rng=rng),
+        "keep_mask": lambda: dropblock_ref.keep_mask(seeds, b),
+        "scale": lambda: dropblock_ref.scale(mask),
+    }[stage]
+    benchmark.group = f"stages, 2D channels_first {shape} block {b}"
+    benchmark.name = stage
+    benchmark.pedantic(function, rounds=9, warmup_rounds=2)
+
+
 def test_small_call(benchmark: Any) -> None:
     benchmark.group = "one call on (2, 3, 8, 8)"
     benchmark(reference(np.ones((2, 3, 8, 8), dtype=np.float32), 3))
