@@ -10,9 +10,14 @@ import io
 import runpy
 import textwrap
 from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from dropblock_ref import backends
+from dropblock_ref.testing import Identification, Report, check_backend, identify
 
 DOCS = Path(__file__).parent
 
@@ -66,6 +71,56 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     for row in rows:
         print("| " + " | ".join(str(cell) for cell in row) + " |")
     print()
+
+
+# name of the backend -> distribution on PyPI
+DISTRIBUTIONS = {
+    "torchvision": "torchvision",
+    "timm": "timm",
+    "timm_uncoupled": "timm",
+    "dropblock": "dropblock",
+    "pytorch_toolbelt": "pytorch-toolbelt",
+    "keras_cv": "keras-cv",
+}
+
+
+def package(name: str) -> str:
+    """The installed package and version of a backend."""
+    return f"{DISTRIBUTIONS[name]} {metadata.version(DISTRIBUTIONS[name])}"
+
+
+@cache
+def report(name: str) -> Report:
+    """What the oracle says of a backend: one run per build."""
+    return check_backend(backends.load(name), seed=0)
+
+
+@cache
+def identification(name: str) -> Identification:
+    """What identify says of a backend: one run per build."""
+    return identify(backends.load(name), seed=0)
+
+
+def verdicts() -> None:
+    """Write a table of the oracle's verdict on every published package."""
+    rows = []
+    for name in DISTRIBUTIONS:
+        said, found = report(name), identification(name)
+        nearest = " or ".join(f"`{convention}`" for convention in found.nearest)
+        if contradicted := found.contradictions[found.nearest[0]]:
+            nearest += ", but for " + ", ".join(f"`{field}`" for field in contradicted)
+        options = ", masks per channel" * (name == "timm_uncoupled")
+        rows.append(
+            (
+                package(name) + options,
+                f"`{said.convention}`",
+                "passed" if said.passed else "FAILED",
+                ", ".join(f"`{result.name}`" for result in said.failures) or "none",
+                nearest,
+                f"{sum(result.draws for result in said.results) / 1e6:.1f}",  # the last ones depend on threads
+            )
+        )
+    table(("package", "held to", "verdict", "failed checks", "nearest by `identify`", "million masks"), rows)
 
 
 def diff(name: str) -> None:

@@ -127,6 +127,14 @@ def test_timm_float64_scale(name: str) -> None:
     assert scale_error(name, (1, 1, 64, 64), "float64", 0.1) < SMALL["float64"]
 
 
+@pytest.mark.parametrize("name", ["timm", "timm_uncoupled"])
+@finding("only gamma is refused outside 0 to 1: 10, meant as 10 %, drops everything", pytest.fail.Exception)
+def test_timm_refuses_a_percentage(name: str) -> None:
+    x = np.ones((1, 1, 28, 28), dtype=np.float32)
+    with pytest.raises(ValueError, match="0"):
+        load(name).forward(x, 10, 7, training=True, seed=0)
+
+
 # dropblock
 
 
@@ -144,6 +152,15 @@ def test_dropblock_and_toolbelt_3d_large_values(name: str) -> None:
     y, trace = replay(load(name), x, 0.1, 3)
     assert np.isfinite(trace.output).all()
     assert np.isfinite(y).all()
+
+
+@pytest.mark.parametrize("name", ["dropblock", "pytorch_toolbelt"])
+@pytest.mark.parametrize("drop_prob", [-0.1, 10])
+@finding("-0.1 drops nothing; 10, meant as 10 %, drops everything", pytest.fail.Exception)
+def test_dropblock_and_toolbelt_refuse_what_is_no_probability(name: str, drop_prob: float) -> None:
+    x = np.ones((1, 1, 28, 28), dtype=np.float32)
+    with pytest.raises(ValueError, match="0"):
+        load(name).forward(x, drop_prob, 7, training=True, seed=0)
 
 
 # pytorch-toolbelt
@@ -195,6 +212,23 @@ def test_toolbelt_schedule_reaches_its_stop_value() -> None:
     assert layer.dropblock.drop_prob == pytest.approx(0.25)
 
 
+@finding("the step of DropBlockScheduled is saved, drop_prob is not: 0 instead of 0.2 after a checkpoint")
+def test_toolbelt_schedule_goes_on_from_a_checkpoint() -> None:
+    load("pytorch_toolbelt")
+    import torch
+    from pytorch_toolbelt.modules.dropblock import DropBlock2D, DropBlockScheduled
+
+    def scheduled() -> Any:
+        return DropBlockScheduled(DropBlock2D(0.0, 3), start_value=0.0, stop_value=0.25, nr_steps=5)
+
+    layer, resumed = scheduled(), scheduled()
+    for _ in range(20):
+        layer(torch.ones(1, 1, 4, 4))
+    resumed.load_state_dict(layer.state_dict())
+    resumed(torch.ones(1, 1, 4, 4))
+    assert resumed.dropblock.drop_prob == layer.dropblock.drop_prob
+
+
 # keras-cv
 
 
@@ -239,13 +273,13 @@ def test_keras_cv_keeps_the_dtype_by_default(dtype: str) -> None:
     assert load("keras_cv").forward(x, 0.1, 3, training=True, seed=0).dtype == x.dtype
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-@finding("mean(M) is rounded to the layer's dtype before x is divided by it")
-def test_keras_cv_half_precision_scale_of_a_layer_with_that_dtype(dtype: str) -> None:
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+@finding("mean(M) is computed in float32 and rounded to the layer's dtype before x is divided by it")
+def test_keras_cv_scale_of_a_layer_with_that_dtype(dtype: str) -> None:
     load("keras_cv")
     from keras_cv.layers import DropBlock2D
 
-    x = values((1, 64, 64, 8), dtype)
+    x = values((1, 60, 60, 8), dtype)
     y = np.asarray(DropBlock2D(0.1, 7, seed=0, dtype=dtype)(x, training=True))
     assert y.dtype == x.dtype
     seeds = dropblock_ref.recover_seeds(y != 0, 7, data_format="NHWC", convention="keras_cv")
