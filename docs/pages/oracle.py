@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import re
 import sys
+from collections.abc import Iterable
+from configparser import ConfigParser
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from blocks import DOCS, fenced, table
 
+import dropblock_ref
 from dropblock_ref import backends, cli, theory
 from dropblock_ref.testing import Report, check_backend, maps
-from dropblock_ref.testing.check import Map
 from dropblock_ref.testing.oracle import CHECKS
 
 _namespace: dict[str, Any] = {}
@@ -38,7 +42,8 @@ def planted(example: str, right: str, wrong: str) -> None:
     """Write the change of a line of an example; `wrong_backend` of later sessions is the changed example's backend."""
     text = (DOCS / "examples" / example).read_text(encoding="utf-8")
     assert text.count(right) == 1, right
-    fenced(f"-{right}\n+{wrong}", "diff")
+    added = "".join(f"\n+{line}" for line in wrong.splitlines())
+    fenced(f"-{right}{added}", "diff")
     changed: dict[str, Any] = {"__name__": "wrong"}
     exec(text.replace(right.strip(), wrong.strip()), changed)  # noqa: S102
     _namespace["wrong_backend"] = changed["backend"]
@@ -108,20 +113,34 @@ def run_summary() -> None:
 
 
 def tolerance_table() -> None:
-    """A tolerance of 0.05 beside an exact expectation, on a batch of 64x8 maps of 21x21."""
-    from dropblock_ref.testing.statistics import bernstein_deviation
+    """A tolerance of 0.05 beside an exact expectation: block 3 on maps of 21x21."""
+    from dropblock_ref.testing.statistics import MISS, bernstein_deviation
 
-    def fraction(p: float, convention: Any = "paper") -> float:
-        return theory.expected_drop_fraction(p, 3, (21, 21), convention=convention)
-
+    where: dict[str, Any] = {"block_size": 3, "spatial_shape": (21, 21)}
     rows = []
     for p in (0.1, 0.3, 0.5, 0.7):
-        right, wrong = fraction(p), fraction(p, "timm_uncoupled")
-        alarm = bernstein_deviation(512, theory.drop_fraction_variance(p, 3, (21, 21)), 1e-9, sides=2)
-        numbers = f"{right:.4f}", f"{wrong:.4f}", f"± {alarm:.4f}"
-        rows.append((p, *numbers, *("yes" if abs(wrong - right) > limit else "no" for limit in (0.05, alarm))))
-    header = ["drop_prob", "expected", "seeds on every cell", "`assert_drop_rate` allows"]
-    table([*header, "within 0.05 of expected finds it", "`assert_drop_rate` finds it"], rows)
+        right, wrong = (theory.expected_drop_fraction(p, **where, convention=name) for name in ("paper", "tutorial"))
+        spreads = [theory.drop_fraction_variance(p, **where, convention=name) for name in ("paper", "tutorial")]
+
+        def missed(masks: int, difference: float = wrong - right, spreads: list[float] = spreads) -> bool:
+            alarm = bernstein_deviation(masks, spreads[0], 1e-9, sides=2)
+            return alarm + bernstein_deviation(masks, spreads[1], MISS) > difference
+
+        masks = next(masks for masks in range(1, 10**6) if not missed(masks))
+        alarm = bernstein_deviation(512, spreads[0], 1e-9, sides=2)
+        found = "yes" if abs(wrong - right) > 0.05 else "never"
+        rows.append((p, f"{right:.4f}", f"± {alarm:.4f}", f"{wrong:.4f}", found, f"{masks:,}"))
+    table(
+        [
+            "drop_prob",
+            "expected",
+            "`assert_drop_rate` allows, 512 masks",
+            "seeds on every cell",
+            '"within 0.05" finds it',
+            "`assert_drop_rate` finds it with",
+        ],
+        [(*row[:-1], f"{row[-1]} masks") for row in rows],
+    )
 
 
 _USES = {
@@ -145,8 +164,56 @@ def maps_table() -> None:
     table(["used by", "maps"], [(_USES[name], "; ".join(map(str, group))) for name, group in groups.items()])
 
 
-def drop_probs() -> tuple[float, float]:
-    """The smallest and the largest drop_prob of maps.py."""
-    every = [one.drop_prob for group in vars(maps).values() if isinstance(group, tuple) for one in group]
-    assert all(isinstance(one, Map) for one in maps.ORDINARY)
-    return min(every), max(every)
+def inputs_table() -> None:
+    """What a whole run gives to the backend `numpy`, by looking on."""
+    plain = backends.load("numpy")
+    seen: dict[str, set[Any]] = {name: set() for name in ("shape", "dtype", "drop_prob", "block")}
+    calls = 0
+
+    def forward(x: Any, drop_prob: float, block_size: Any, *, training: bool, seed: int | None) -> Any:
+        nonlocal calls
+        y = plain.forward(x, drop_prob, block_size, training=training, seed=seed)
+        calls += 1
+        for name, value in zip(seen, (x.shape, x.dtype.name, drop_prob, block_size), strict=True):
+            seen[name].add(value)
+        return y
+
+    check_backend(replace(plain, forward=forward))
+
+    def span(values: Iterable[float]) -> str:
+        ordered = sorted(set(values))
+        few = len(ordered) <= 8
+        return ", ".join(f"{one:g}" for one in ordered) if few else f"{ordered[0]:g} to {ordered[-1]:,g}"
+
+    maps_seen = [[shape[2:] for shape in seen["shape"] if len(shape) == ndim] for ndim in (4, 5)]
+    blocks = [side for block in seen["block"] for side in (block if isinstance(block, tuple) else (block,))]
+    inner = sorted(p for p in seen["drop_prob"] if 0 < p < 1)
+    rows = [
+        ("calls of `forward` that returned an output", f"{calls:,}"),
+        ("dtypes", ", ".join(sorted(seen["dtype"]))),
+        ("samples in a call", span(shape[0] for shape in seen["shape"])),
+        ("channels", span(shape[1] for shape in seen["shape"])),
+        ("sides of maps (H, W)", span(side for one in maps_seen[0] for side in one)),
+        ("sides of volumes (D, H, W)", span(side for one in maps_seen[1] for side in one)),
+        ("cells in one call, at most", f"{max(math.prod(shape) for shape in seen['shape']):,}"),
+        ("sides of blocks", span(blocks)),
+        ("drop_prob", f"0, {inner[0]:g} to {inner[-1]:g}, 1"),
+    ]
+    table(["in a whole run over the backend `numpy`", ""], rows)
+
+
+def versions_table() -> None:
+    """What setup.cfg asks for."""
+    settings = ConfigParser()
+    settings.read(DOCS.parent / "setup.cfg", encoding="utf-8")
+    pythons = re.findall(r":: (3\.\d+)$", settings["metadata"]["classifiers"], re.MULTILINE)
+    needed = settings["options"]["install_requires"].split()
+    modelled = [line for line in settings["options.extras_require"]["peers"].split() if "==" in line]
+    rows = [
+        ("this version", dropblock_ref.__version__),
+        ("Python", f"{pythons[0]} to {pythons[-1]}"),
+        ("needed", ", ".join(needed)),
+        ("for pytest, hypothesis, bfloat16", ", ".join(settings["options.extras_require"]["testing"].split())),
+        ("modelled", ", ".join(one.replace("==", " ") for one in modelled)),
+    ]
+    table(["", ""], rows)
