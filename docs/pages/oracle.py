@@ -7,6 +7,7 @@ import io
 import math
 import re
 import sys
+import textwrap
 from collections.abc import Iterable
 from configparser import ConfigParser
 from dataclasses import replace
@@ -23,19 +24,23 @@ from dropblock_ref.testing.oracle import CHECKS
 _namespace: dict[str, Any] = {}
 
 
-def _printed(function: Any, *arguments: Any) -> str:
+def _printed(function: Any, *arguments: Any, width: int = 80) -> str:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         function(*arguments)
-    return "\n".join(line.rstrip() for line in printed.getvalue().splitlines())
+    lines = []
+    for line in printed.getvalue().splitlines():
+        indent = " " * (len(line) - len(line.lstrip()) + 4)
+        lines += textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False) or [""]
+    return "\n".join(lines)
 
 
-def session(code: str) -> None:
+def session(code: str, width: int = 80) -> None:
     """Write statements and what they print; names live on in later sessions of the page."""
     if str(DOCS / "examples") not in sys.path:
         sys.path.insert(0, str(DOCS / "examples"))
     fenced(code, "python")
-    fenced(_printed(exec, code, _namespace), "text")
+    fenced(_printed(exec, code, _namespace, width=width), "text")
 
 
 def planted(example: str, right: str, wrong: str) -> None:
