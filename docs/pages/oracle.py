@@ -54,7 +54,7 @@ def planted(example: str, right: str, wrong: str) -> None:
     _namespace["wrong_backend"] = changed["backend"]
 
 
-def command(line: str) -> None:
+def shell(line: str) -> None:
     """Write a call of the command line and what it prints."""
     fenced(f"python -m dropblock_ref {line}", "sh")
     fenced(_printed(cli.main, line.split()), "text")
