@@ -56,8 +56,9 @@ class Backend:
     >>> import numpy as np
     >>> from dropblock_ref import drop_block
     >>> from dropblock_ref.testing import Backend
-    >>> def forward(x, drop_prob, block_size, *, training, seed, stream=np.random.default_rng(0)):
-    ...     rng = stream if seed is None else seed
+    >>> def forward(x, drop_prob, block_size, *, training, seed):
+    ...     global rng  # the stream
+    ...     rng = rng if seed is None else np.random.default_rng(seed)
     ...     return drop_block(x, drop_prob, block_size, rng=rng, training=training)
     >>> Backend(name="mine", forward=forward).dtypes
     ('float32',)

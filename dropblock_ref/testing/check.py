@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arguments import FLOATING_DTYPES, describe, describe_error
+from ..geometry import accepts_block
 from ..layout import Layout, find_layout
 from ..normalization import counted_axes
 from .backend import Backend
@@ -48,6 +49,9 @@ class Map:
         return f"{shape}, block {self.block_size}, drop_prob {self.drop_prob:.6g}"
 
 
+Needs = tuple[tuple[Map, ...], str]  # the maps of a check, of which one must be supported, and what they are
+
+
 @dataclass(frozen=True)
 class Outcome:
     """A check that found nothing wrong."""
@@ -66,6 +70,7 @@ class Run:
     quick: bool = False
     cache: dict[Any, Any] = field(default_factory=dict)
     check: str = ""  # the name of the present check
+    needs: Needs = ((), "")  # and its maps
     draws: int = 0  # masks that the present check has looked at
     detects: list[str] = field(default_factory=list)  # what it would find, with probability 1 - 1e-6
 
@@ -99,20 +104,29 @@ class Run:
         """The axes of x."""
         return find_layout(self.backend.data_format, x.shape, "x")
 
-    def supported(self, maps: Iterable[Map]) -> list[Map]:
-        """Those maps that the backend supports, by rank, convention and its own word."""
+    def accepted(self, maps: Iterable[Map]) -> list[Map]:
+        """Those maps that the backend is for, by rank and its own word."""
         return [
             one
             for one in maps
             if len(one.spatial_shape) in self.backend.spatial_ndims
-            and self.call(
-                partial(self.backend.supports, one.spatial_shape, one.block_size),
-                f"backend.accepts({one.spatial_shape}, {one.block_size!r})",
+            and (
+                self.backend.accepts is None
+                or self.call(
+                    partial(self.backend.accepts, one.spatial_shape, one.block_size),
+                    f"backend.accepts({one.spatial_shape}, {one.block_size!r})",
+                )
             )
         ]
 
-    def require(self, maps: Iterable[Map], what: str) -> list[Map]:
-        """The supported maps; where there are none the check does not apply."""
+    def supported(self, maps: Iterable[Map]) -> list[Map]:
+        """Those maps that the backend supports, by rank, convention and its own word."""
+        rules = self.backend.rules
+        return self.accepted(one for one in maps if accepts_block(one.block_size, one.spatial_shape, rules))
+
+    def needed(self) -> list[Map]:
+        """The supported ones of the check's maps; where there are none the check does not apply."""
+        maps, what = self.needs
         supported = self.supported(maps)
         if not supported:
             raise NotApplicable(f"the backend supports no {what}")
@@ -232,6 +246,7 @@ class Check:
     group: str
     function: Callable[[Run], Outcome]
     statistical: bool
+    needs: Needs
     unless: Callable[[Backend], str | None]
 
     @property
@@ -239,14 +254,21 @@ class Check:
         """The property in one sentence."""
         return (self.function.__doc__ or "").strip().splitlines()[0]
 
+    def idle(self, run: Run) -> str | None:
+        """Why the property cannot be tried on the backend, as far as its own word tells; None where it can."""
+        maps, what = self.needs
+        reason = self.unless(run.backend)
+        if reason is None and not run.accepted(maps):
+            reason = f"the backend supports no {what}"
+        return reason
+
     def run(self, run: Run) -> CheckResult:
         """Try the property; expected failures are strict."""
-        reason = self.unless(run.backend)
-        if reason is not None:
-            return CheckResult(self.name, "not_applicable", reason)
         expected = run.backend.expected_failures.get(self.name)
-        run.check, run.draws, run.detects = self.name, 0, []
+        run.check, run.needs, run.draws, run.detects = self.name, self.needs, 0, []
         try:
+            if (reason := self.idle(run)) is not None:
+                return CheckResult(self.name, "not_applicable", reason)
             with np.errstate(all="ignore"):  # whatever a backend returns, it is judged
                 outcome = self.function(run)
         except NotApplicable as error:
@@ -268,13 +290,13 @@ _CHECKS: dict[str, Check] = {}
 
 
 def check(
-    group: str, *, statistical: bool = False, unless: Callable[[Backend], str | None] = lambda _: None
+    group: str, needs: Needs, *, statistical: bool = False, unless: Callable[[Backend], str | None] = lambda _: None
 ) -> Callable[[Callable[[Run], Outcome]], Callable[[Run], Outcome]]:
-    """Register a function as the check of its name."""
+    """Register a function as the check of its name: a property that is tried on the maps `needs`."""
 
     def register(function: Callable[[Run], Outcome]) -> Callable[[Run], Outcome]:
         name = function.__name__
-        _CHECKS[name] = Check(name, group, function, statistical, unless)
+        _CHECKS[name] = Check(name, group, function, statistical, needs, unless)
         return function
 
     return register

@@ -22,6 +22,9 @@ from .statistics import MISS, SURE, bernstein_deviation, binomial_detectable, bi
 _CELLS_PER_CALL = 1_000_000
 _CELLS_PER_CALL_IN_OTHER_DTYPES = 50_000  # a count of more may overflow in float16, which is low_precision's business
 _WRONG_RATE = 1e-6  # cells whose rate is off at this level, over all of a map, are not judged in pairs
+_REALISTIC = (REALISTIC, "map of realistic size")
+_DESIGNED = ((*DESIGNED, *DESIGNED_FURTHER), "small map that is designed for the rates of cells")
+_SMALL = (SMALL, "small map")
 
 
 def coincidence_bound(run: Run, one: Map, *, samples: int, channels: int) -> float:
@@ -130,10 +133,10 @@ def _ratios(ratios: NDArray[np.float64], spatial_shape: tuple[int, ...]) -> str:
     return title + "\n".join(" ".join(f"{ratio:5.2f}" for ratio in row[:12]) for row in table[:12])
 
 
-@check("distribution", statistical=True)
+@check("distribution", _REALISTIC, statistical=True)
 def map_rate(run: Run) -> Outcome:
     """The fraction of dropped cells is the expected one, on a map of realistic size."""
-    one = run.require(REALISTIC, "map of realistic size")[0]
+    one = run.needed()[0]
     message = _map_rate(run, one, 0.1 if run.quick else 0.03, run.dtype, run.share)
     expected = expected_drop_fraction(one.drop_prob, one.block_size, one.spatial_shape, convention=run.backend.rules)
     if expected > one.drop_prob * (1 + 1e-9):
@@ -146,10 +149,10 @@ def _unless_other_dtypes(backend: Backend) -> str | None:
     return f"the backend supports {backend.dtypes[0]} only" if len(backend.dtypes) == 1 else None
 
 
-@check("distribution", statistical=True, unless=_unless_other_dtypes)
+@check("distribution", _REALISTIC, statistical=True, unless=_unless_other_dtypes)
 def dtype_rates(run: Run) -> Outcome:
     """In the other dtypes the fraction of dropped cells is the expected one, too: no draw is too coarse for gamma."""
-    one = run.require(REALISTIC, "map of realistic size")[0]
+    one = run.needed()[0]
     others = [dtype for dtype in run.backend.dtypes if dtype != run.dtype]
     wanted = 0.3 if run.quick else 0.1
     return Outcome("; ".join(_map_rate(run, one, wanted, dtype, run.share / len(others)) for dtype in others))
@@ -236,7 +239,7 @@ def _designed(run: Run) -> list[_Joint]:
     if not first:
         first, further = further[:1], further[1:]
     if not first:
-        raise NotApplicable("the backend supports none of the small maps that are designed for the rates of cells")
+        raise NotApplicable(f"the backend supports no {_DESIGNED[1]}")
     joints = []
     for number, one in enumerate((*first, *further)):
         wanted = 0.1 if number >= len(first) else 0.03
@@ -262,7 +265,7 @@ def _joint_probability(run: Run, one: Map) -> tuple[NDArray[np.float64], NDArray
     return 1 - q ** n[:, None] - q**n + q ** (n[:, None] + n - both), both
 
 
-@check("distribution", statistical=True)
+@check("distribution", _DESIGNED, statistical=True)
 def cell_rates(run: Run) -> Outcome:
     """Every single cell is dropped with its exact probability."""
     joints = _designed(run)
@@ -327,13 +330,13 @@ def _judge_pairs(run: Run, one: Map, pairs: _Pairs, budget: float) -> None:
         )
 
 
-@check("distribution", statistical=True)
+@check("distribution", _DESIGNED, statistical=True)
 def overlapping_cells(run: Run) -> Outcome:
     """Two cells that one block can cover are dropped together with their exact probability."""
     return _pairs(run, overlapping=True)
 
 
-@check("distribution", statistical=True)
+@check("distribution", _DESIGNED, statistical=True)
 def distant_cells(run: Run) -> Outcome:
     """Two cells that no block covers both are dropped independently."""
     return _pairs(run, overlapping=False)
@@ -345,7 +348,7 @@ def _unless_own_masks(backend: Backend) -> str | None:
     return None
 
 
-@check("distribution", statistical=True, unless=_unless_own_masks)
+@check("distribution", _DESIGNED, statistical=True, unless=_unless_own_masks)
 def channel_independence(run: Run) -> Outcome:
     """The masks of two channels of a sample are independent."""
     joint = _designed(run)[0]
@@ -369,7 +372,7 @@ def channel_independence(run: Run) -> Outcome:
 
 def _small_calls(run: Run) -> tuple[Map, NDArray[np.float32]]:
     """Many calls with few samples: (calls, samples, channels, cells)."""
-    one = run.require(SMALL, "small map")[0]
+    one = run.needed()[0]
     channels = 1 if run.backend.rules.shared_channels else 2
     key = ("small_calls", one)
     if key not in run.cache:
@@ -399,7 +402,7 @@ def _independent(
     _judge_pairs(run, one, _Pairs(counts, draws, expected, judged, describe_pair), budget)
 
 
-@check("distribution", statistical=True)
+@check("distribution", _SMALL, statistical=True)
 def sample_independence(run: Run) -> Outcome:
     """The masks of two samples of a batch are independent."""
     one, dropped = _small_calls(run)
@@ -409,7 +412,7 @@ def sample_independence(run: Run) -> Outcome:
     return Outcome(f"{len(dropped)} calls with {dropped.shape[1]} samples ({one})")
 
 
-@check("distribution", statistical=True)
+@check("distribution", _SMALL, statistical=True)
 def call_independence(run: Run) -> Outcome:
     """The masks of two successive calls are independent."""
     one, dropped = _small_calls(run)

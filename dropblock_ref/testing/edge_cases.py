@@ -3,37 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .check import CheckFailure, Map, NotApplicable, Outcome, RefusedInput, Run, check
+from .check import CheckFailure, Map, Outcome, RefusedInput, Run, check
 from .distribution import compare_cell_rates
-from .maps import EVEN, NON_SQUARE, ORDINARY, PER_AXIS
+from .maps import (
+    ANY_MAP,
+    BLOCK_OF_MAP_SIZE,
+    BLOCK_OF_ONE,
+    DROP_PROB_ONE,
+    EVEN,
+    NON_SQUARE,
+    ONE_CELL,
+    OVERSIZE,
+    PER_AXIS,
+)
 from .observation import MAX_ULPS, coarser, find_problems, same, ulp
 from .recover import judge_all
 
 
-@check("recover")
+@check("recover", (NON_SQUARE, "non-square map"))
 def non_square_maps(run: Run) -> Outcome:
     """On maps that are wider than high, or higher than wide, mask, scale and values are right."""
-    return judge_all(run, run.require(NON_SQUARE, "non-square map"))
+    return judge_all(run, run.needed())
 
 
-@check("recover")
+@check("recover", (EVEN, "even block"))
 def even_blocks(run: Run) -> Outcome:
     """With blocks of even size, mask, scale and values are right, or they are refused as the convention says."""
     if run.backend.rules.even_extra_cell == "refused":
         return _all_refused(run, EVEN, "a block_size of even size")
-    return judge_all(run, run.require(EVEN, "even block"))
+    return judge_all(run, run.needed())
 
 
-@check("recover")
+@check("recover", (PER_AXIS, "block with a size per axis"))
 def per_axis_blocks(run: Run) -> Outcome:
     """With blocks of one size per axis, mask, scale and values are right."""
-    return judge_all(run, run.require(PER_AXIS, "block with a size per axis"))
+    return judge_all(run, run.needed())
 
 
 def _judge_and_count(run: Run, maps: Sequence[Map]) -> Outcome:
@@ -46,54 +55,35 @@ def _judge_and_count(run: Run, maps: Sequence[Map]) -> Outcome:
     return outcome
 
 
-@check("recover", statistical=True)
+@check("recover", (BLOCK_OF_ONE, "block of one cell"), statistical=True)
 def block_of_one(run: Run) -> Outcome:
     """A block of one cell drops single cells with probability drop_prob, as Dropout with a counted scale."""
-    maps = [Map(shape, 1, drop_prob) for shape in ((6, 6), (3, 3, 3)) for drop_prob in (0.3, 0.02, 0.98)]
-    return _judge_and_count(run, run.require(maps, "block of one cell"))
+    return _judge_and_count(run, run.needed())
 
 
-@check("recover", statistical=True)
+@check("recover", (BLOCK_OF_MAP_SIZE, "block of the map's size"), statistical=True)
 def block_of_map_size(run: Run) -> Outcome:
     """A block as large as the map drops as its convention says: where blocks must fit, everything or nothing."""
-    return _judge_and_count(
-        run,
-        run.require(
-            (Map((5, 5), 5, 0.3), Map((4, 4), 4, 0.3), Map((3, 3, 3), 3, 0.3), Map((2, 2, 2), 2, 0.3)),
-            "block of the map's size",
-        ),
-    )
+    return _judge_and_count(run, run.needed())
 
 
-@check("recover", statistical=True)
+@check("recover", (ONE_CELL, "map of one cell"), statistical=True)
 def one_cell_map(run: Run) -> Outcome:
     """A map of one cell is dropped with probability drop_prob."""
-    return _judge_and_count(run, run.require((Map((1, 1), 1, 0.3), Map((1, 1, 1), 1, 0.3)), "map of one cell"))
+    return _judge_and_count(run, run.needed())
 
 
-@check("recover", statistical=True)
+@check("recover", (OVERSIZE, "block larger than the map"), statistical=True)
 def oversize_block(run: Run) -> Outcome:
     """A block larger than the map is refused or clipped as the convention says."""
-    maps = [Map((5, 5), block_size, 0.3) for block_size in (6, 7, 8)]
-    maps += [Map((4, 7), 6, 0.3), Map((7, 5), 6, 0.3), Map((3, 3, 3), 5, 0.3), Map((3, 4, 5), 4, 0.3)]
     if run.backend.rules.oversize_block == "refused":
-        return _all_refused(run, maps, "a block_size larger than the map")
-    return _judge_and_count(run, run.require(maps, "block larger than the map"))
+        return _all_refused(run, OVERSIZE, "a block_size larger than the map")
+    return _judge_and_count(run, run.needed())
 
 
 def _all_refused(run: Run, maps: Sequence[Map], what: str) -> Outcome:
     """Where the convention refuses a block, so must a backend that does not say by itself that it is not for it."""
-    accepts = run.backend.accepts
-    asked = [one for one in maps if len(one.spatial_shape) in run.backend.spatial_ndims]
-    if accepts is not None:
-        asked = [
-            one
-            for one in asked
-            if run.call(partial(accepts, one.spatial_shape, one.block_size), f"backend.accepts of {one}")
-        ]
-    if not asked:
-        raise NotApplicable(f"the convention refuses {what}, and the backend says that it is not for it")
-    for one in asked:
+    for one in run.accepted(maps):
         _must_refuse(run, one, run.input(run.shape(2, 2, one.spatial_shape)), one.drop_prob, what)
     return Outcome("refused")
 
@@ -111,10 +101,10 @@ def _must_refuse(run: Run, one: Map, x: NDArray[Any], drop_prob: float, what: st
     )
 
 
-@check("recover")
+@check("recover", ANY_MAP)
 def bad_arguments(run: Run) -> Outcome:
     """A drop_prob outside [0, 1] and a block_size below 1 or of wrong length are refused."""
-    for one in run.require(ORDINARY, "ordinary map"):
+    for one in run.needed():
         x = run.input(run.shape(2, 2, one.spatial_shape))
         for drop_prob in (-0.1, 1.5, float("nan")):
             _must_refuse(run, one, x, drop_prob, f"drop_prob {drop_prob}")
@@ -124,20 +114,19 @@ def bad_arguments(run: Run) -> Outcome:
     return Outcome("refused")
 
 
-@check("recover", statistical=True)
+@check("recover", (DROP_PROB_ONE, "map for drop_prob 1"), statistical=True)
 def drop_prob_one(run: Run) -> Outcome:
     """With drop_prob 1 rates, mask, scale and values are right, also where every cell is dropped."""
-    maps = [Map(shape, b, 1.0) for shape, b in (((6, 6), 1), ((5, 5), 5), ((7, 7), 3), ((3, 3, 3), 3), ((5, 5, 5), 3))]
-    supported = run.require(maps, "of these maps")
-    judge_all(run, supported, ("legal_blocks", "scale", "values"), dtypes=run.backend.dtypes)
-    return _judge_and_count(run, supported)
+    maps = run.needed()
+    judge_all(run, maps, ("legal_blocks", "scale", "values"), dtypes=run.backend.dtypes)
+    return _judge_and_count(run, maps)
 
 
-@check("recover")
+@check("recover", ANY_MAP)
 def non_contiguous_input(run: Run) -> Outcome:
     """Whatever the memory order of x, mask, scale and values are right."""
     redrawn = False
-    maps = run.require(ORDINARY, "ordinary map")
+    maps = run.needed()
     for one in maps:
         for dtype in run.backend.dtypes:
             contiguous = run.input(run.shape(3, 3, one.spatial_shape), dtype)
@@ -157,10 +146,10 @@ def non_contiguous_input(run: Run) -> Outcome:
     return Outcome(f"{3 * len(maps)} arrays for each of dtypes {', '.join(run.backend.dtypes)}{note}", reported=redrawn)
 
 
-@check("recover")
+@check("recover", ANY_MAP)
 def batch_of_one(run: Run) -> Outcome:
     """A batch of one sample, of one channel, has the right shape, mask, scale and values."""
-    for one in run.require(ORDINARY, "ordinary map"):
+    for one in run.needed():
         for channels in (1, 3):
             x = run.input(run.shape(1, channels, one.spatial_shape))
             for seed in run.seeds(6):
@@ -168,10 +157,10 @@ def batch_of_one(run: Run) -> Outcome:
     return Outcome(f"{run.draws} masks")
 
 
-@check("recover")
+@check("recover", ANY_MAP)
 def empty_batch(run: Run) -> Outcome:
     """A batch of no samples gives an empty output of the same shape and dtype."""
-    for one in run.require(ORDINARY, "ordinary map"):
+    for one in run.needed():
         x = run.input(run.shape(0, 3, one.spatial_shape))
         for training in (True, False):
             y = run.forward(x, one, seed=run.seed, training=training)
@@ -182,11 +171,11 @@ def empty_batch(run: Run) -> Outcome:
 _SPECIAL = ("0", "-0", "large", "smallest normal", "inf", "-inf", "nan")
 
 
-@check("recover")
+@check("recover", ANY_MAP)
 def special_values(run: Run) -> Outcome:
     """Zeros, large and tiny values, infinities and NaN change nothing elsewhere and are multiplied like any other."""
     notes: set[str] = set()
-    for one in run.require(ORDINARY, "ordinary map"):
+    for one in run.needed():
         for dtype in run.backend.dtypes:
             x = run.input(run.shape(3, 3, one.spatial_shape), dtype)
             for seed in run.seeds(3):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .backend import Backend
 from .check import CheckFailure, Map, Outcome, Run, check
-from .maps import EVEN, NON_SQUARE, ORDINARY, PER_AXIS
+from .maps import ANY_MAP, EVEN, NON_SQUARE, PER_AXIS
 from .observation import MAX_ULPS, coarser, difference, map_picture, same, ulp
 
 
@@ -24,7 +24,7 @@ def _derivatives(
     run: Run, *, training: bool, drop_prob: float | None = None
 ) -> Iterator[tuple[NDArray[Any], NDArray[Any], Any, Any, Map, str]]:
     """x, cotangent, y, x_bar, the map and the call."""
-    maps = run.require(ORDINARY, "ordinary map")
+    maps = run.needed()
     cases = [(one, dtype) for one in maps for dtype in run.backend.dtypes]
     cases += [(one, run.dtype) for one in run.supported((*NON_SQUARE, *EVEN, *PER_AXIS))]
     for asked, dtype in cases:
@@ -41,7 +41,7 @@ def _derivatives(
                 yield x, cotangent, y, x_bar, one, call
 
 
-@check("recover", unless=_unless_vjp)
+@check("recover", ANY_MAP, unless=_unless_vjp)
 def gradient(run: Run) -> Outcome:
     """In training the derivative is cotangent * keep_mask * scale, with the mask and scale of the same forward pass."""
     draws = 0
@@ -95,7 +95,7 @@ def _gradient_of_all_dropped(run: Run) -> None:
             )
 
 
-@check("recover", unless=_unless_vjp)
+@check("recover", ANY_MAP, unless=_unless_vjp)
 def evaluation_gradient(run: Run) -> Outcome:
     """In evaluation, and with drop_prob 0, the derivative is the cotangent."""
     draws = 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 from .check import Map
 
 ORDINARY = (Map((9, 9), 3), Map((12, 12), 5, 0.2), Map((5, 5, 5), 3), Map((7, 7, 7), 5, 0.3))
+ANY_MAP = (ORDINARY, "ordinary map")
 NON_SQUARE = (
     Map((5, 11), 3),
     Map((11, 5), 3),
@@ -56,3 +57,22 @@ DESIGNED_FURTHER = (
 )
 # For many calls with few samples each.
 SMALL = (Map((5, 5), 3, 0.8), Map((4, 4), 2, 0.8), Map((4, 4, 4), 3, 0.8))
+BLOCK_OF_ONE = tuple(Map(shape, 1, p) for shape in ((6, 6), (3, 3, 3)) for p in (0.3, 0.02, 0.98))
+BLOCK_OF_MAP_SIZE = (Map((5, 5), 5, 0.3), Map((4, 4), 4, 0.3), Map((3, 3, 3), 3, 0.3), Map((2, 2, 2), 2, 0.3))
+ONE_CELL = (Map((1, 1), 1, 0.3), Map((1, 1, 1), 1, 0.3))
+OVERSIZE = (
+    Map((5, 5), 6, 0.3),
+    Map((5, 5), 7, 0.3),
+    Map((5, 5), 8, 0.3),
+    Map((4, 7), 6, 0.3),
+    Map((7, 5), 6, 0.3),
+    Map((3, 3, 3), 5, 0.3),
+    Map((3, 4, 5), 4, 0.3),
+)
+DROP_PROB_ONE = (
+    Map((6, 6), 1, 1.0),
+    Map((5, 5), 5, 1.0),
+    Map((7, 7), 3, 1.0),
+    Map((3, 3, 3), 3, 1.0),
+    Map((5, 5, 5), 3, 1.0),
+)

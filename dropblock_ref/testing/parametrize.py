@@ -39,7 +39,7 @@ def parametrize_with_checks(
     Raises
     ------
     TypeError, ValueError
-        As `check_backend`.
+        As `check_backend`, or if no check applies to a backend.
 
     Examples
     --------
@@ -59,12 +59,21 @@ def parametrize_with_checks(
         # failure here: pytest's own strict xfail stands for an expected one.
         run = Run(replace(backend, expected_failures={}), seed, false_alarm, quick)
         for one in selected:
-            if one.unless(backend) is None:
+            if _applies(one, run):
                 reason = backend.expected_failures.get(one.name)
                 marks = () if reason is None else pytest.mark.xfail(reason=reason, strict=True, raises=CheckFailure)
                 name = f"{backend.name}-{one.name}"
                 parameters.append(pytest.param(run.backend, partial(_run_check, run, one), id=name, marks=marks))
+        if not any(_applies(one, run) for one in selected):
+            raise ValueError(f"no check applies to backend {backend.name!r}: {selected[0].idle(run)}")
     return pytest.mark.parametrize(("backend", "check"), parameters)
+
+
+def _applies(one: Check, run: Run) -> bool:
+    try:
+        return one.idle(run) is None
+    except CheckFailure:  # the backend's `accepts` fails: a failure of the test, which says so
+        return True
 
 
 def _run_check(run: Run, one: Check, backend: Backend) -> None:
@@ -73,3 +82,5 @@ def _run_check(run: Run, one: Check, backend: Backend) -> None:
     result = one.run(run)
     if result.status == "failed":
         raise CheckFailure(result.message)
+    if result.status == "not_applicable":  # which only the draws could tell
+        pytest.skip(result.message)

@@ -15,8 +15,10 @@ from ..theory import expected_drop_fraction
 from .backend import Backend
 from .check import CheckFailure, Map, NotApplicable, Outcome, Run, check
 from .distribution import coincidence_bound
-from .maps import LARGE, MANY_CELLS, ORDINARY, REALISTIC
+from .maps import ANY_MAP, LARGE, MANY_CELLS, REALISTIC
 from .observation import coarser, difference, same, ulp
+
+_LARGE = (LARGE, "large map")
 
 
 def _outputs(
@@ -40,7 +42,7 @@ def judge_all(
 
 
 def _identity(run: Run, **how: Any) -> Outcome:
-    maps = run.require(ORDINARY, "ordinary map")
+    maps = run.needed()
     for one in maps:
         for dtype in run.backend.dtypes:
             for samples in (1, 20):
@@ -54,22 +56,22 @@ def _identity(run: Run, **how: Any) -> Outcome:
     return Outcome(f"{len(maps)} maps, dtypes {', '.join(run.backend.dtypes)}")
 
 
-@check("recover")
+@check("recover", ANY_MAP)
 def evaluation_identity(run: Run) -> Outcome:
     """In evaluation the output is x."""
     return _identity(run, training=False)
 
 
-@check("recover")
+@check("recover", ANY_MAP)
 def zero_drop_prob_identity(run: Run) -> Outcome:
     """With drop_prob 0 the output is x."""
     return _identity(run, drop_prob=0.0)
 
 
-@check("recover")
+@check("recover", ANY_MAP)
 def shape_and_dtype(run: Run) -> Outcome:
     """The output has the shape and the dtype of x, in training and in evaluation; so has the derivative."""
-    maps = run.require(ORDINARY, "ordinary map")
+    maps = run.needed()
     outcome = judge_all(run, maps, ("shape_and_dtype",), dtypes=run.backend.dtypes)
     for one in maps:
         for dtype in run.backend.dtypes:
@@ -88,10 +90,10 @@ def shape_and_dtype(run: Run) -> Outcome:
     return outcome
 
 
-@check("recover")
+@check("recover", ANY_MAP)
 def input_unmodified(run: Run) -> Outcome:
     """x is not modified, in training or in evaluation."""
-    maps = run.require(ORDINARY, "ordinary map")
+    maps = run.needed()
     for one in maps:
         for dtype in run.backend.dtypes:
             x = run.input(run.shape(3, 3, one.spatial_shape), dtype)
@@ -106,10 +108,10 @@ def input_unmodified(run: Run) -> Outcome:
     return Outcome(f"{len(maps)} maps, dtypes {', '.join(run.backend.dtypes)}")
 
 
-@check("recover", statistical=True)
+@check("recover", _LARGE, statistical=True)
 def same_seed_same_output(run: Run) -> Outcome:
     """The same seed gives the same output, and another seed another one."""
-    one = run.require(LARGE, "large map")[0]
+    one = run.needed()[0]
     x = run.input(run.shape(4, 4, one.spatial_shape))
     outputs = []
     for seed in run.seeds(8):
@@ -122,10 +124,10 @@ def same_seed_same_output(run: Run) -> Outcome:
     return _all_different(run, one, x, outputs, "two calls with different seeds")
 
 
-@check("recover", statistical=True)
+@check("recover", _LARGE, statistical=True)
 def stream_goes_on(run: Run) -> Outcome:
     """Without a seed every call draws anew."""
-    one = run.require(LARGE, "large map")[0]
+    one = run.needed()[0]
     x = run.input(run.shape(4, 4, one.spatial_shape))
     outputs = [np.asarray(run.forward(x, one, seed=run.seed))]
     outputs += [np.asarray(run.forward(x, one, seed=None)) for _ in range(63)]
@@ -150,10 +152,10 @@ def _all_different(run: Run, one: Map, x: NDArray[Any], outputs: list[NDArray[An
     return Outcome(f"{len(outputs)} draws, all different")
 
 
-@check("recover", statistical=True)
+@check("recover", _LARGE, statistical=True)
 def channel_sharing(run: Run) -> Outcome:
     """Samples never share masks, and channels only where the convention says so."""
-    one = run.require(LARGE, "large map")[0]
+    one = run.needed()[0]
     number = 20
     x = run.input(run.shape(number, number, one.spatial_shape))
     shared = run.backend.rules.shared_channels
@@ -182,17 +184,17 @@ def channel_sharing(run: Run) -> Outcome:
     return Outcome(f"{draws} draws of {number} samples and {number} channels")
 
 
-@check("recover")
+@check("recover", ANY_MAP)
 def legal_blocks(run: Run) -> Outcome:
     """The dropped cells are a union of legal blocks."""
-    maps = (*run.require(ORDINARY, "ordinary map"), *run.supported(REALISTIC))
+    maps = (*run.needed(), *run.supported(REALISTIC))
     return judge_all(run, maps, ("channel_sharing", "legal_blocks"), dtypes=run.backend.dtypes)
 
 
-@check("recover")
+@check("recover", ANY_MAP)
 def scale(run: Run) -> Outcome:
     """Kept cells are multiplied by one factor, count(M) / count_ones(M) over what the convention counts."""
-    maps = run.require(ORDINARY, "ordinary map")
+    maps = run.needed()
     outcome = judge_all(run, maps, ("scale",), dtypes=run.backend.dtypes)
     judge_all(run, run.supported(REALISTIC), ("scale",))  # in half precision such counts are low_precision's business
     for one in run.supported(MANY_CELLS):  # where a count may leave the range of a small integer
@@ -201,10 +203,10 @@ def scale(run: Run) -> Outcome:
     return outcome
 
 
-@check("recover")
+@check("recover", ANY_MAP)
 def values(run: Run) -> Outcome:
     """Kept cells are x * scale to a few ulps of x's dtype, dropped cells are zero."""
-    maps = run.require(ORDINARY, "ordinary map")
+    maps = run.needed()
     outcome = judge_all(run, maps, ("values",), dtypes=run.backend.dtypes)
     judge_all(run, run.supported(REALISTIC), ("values",))
     return outcome
@@ -216,12 +218,12 @@ def _unless_half(backend: Backend) -> str | None:
     return f"the backend supports neither float16 nor bfloat16, only {', '.join(backend.dtypes)}"
 
 
-@check("recover", unless=_unless_half)
+@check("recover", (MANY_CELLS, "large map"), unless=_unless_half)
 def low_precision(run: Run) -> Outcome:
     """On maps so large that a count overflows or rounds in half precision, mask, scale and values are right."""
     # About 69,000 cells are kept, just beyond 65504 and 2^16, where a bfloat16 count is off by up to 256; and a scale
     # near 2 makes most of that in units of its last place.
-    maps = [_map_that_drops(run, one, 0.48) for one in run.require(MANY_CELLS, "large map")]
+    maps = [_map_that_drops(run, one, 0.48) for one in run.needed()]
     dtypes = [dtype for dtype in run.backend.dtypes if dtype in {"float16", "bfloat16"}]
     draws = 4 if run.quick else 12
     failures = []

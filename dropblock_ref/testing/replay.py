@@ -16,6 +16,8 @@ from .check import CheckFailure, Map, Outcome, Run, check
 from .maps import EVEN, NON_SQUARE, ORDINARY, PER_AXIS
 from .observation import MAX_ULPS
 
+_REPLAYED = ((*ORDINARY, *NON_SQUARE, *EVEN, *PER_AXIS), "map for replay")
+
 
 def _unless_seeds_known(backend: Backend) -> str | None:
     if backend.draw_seeds is None and backend.apply is None:
@@ -26,7 +28,7 @@ def _unless_seeds_known(backend: Backend) -> str | None:
 def _replays(run: Run) -> Iterator[tuple[NDArray[Any], Any, Map, NDArray[np.bool_], str]]:
     """x, y, the map, the known seeds and the call, over maps, dtypes and seeds."""
     backend, rules = run.backend, run.backend.rules
-    for one in run.require((*ORDINARY, *NON_SQUARE, *EVEN, *PER_AXIS), "map for replay"):
+    for one in run.needed():
         for dtype in backend.dtypes:
             x = run.input(run.shape(3, 2, one.spatial_shape), dtype)
             expected_shape = mask_shape(x.shape, run.layout(x), rules)
@@ -62,7 +64,7 @@ def _replays(run: Run) -> Iterator[tuple[NDArray[Any], Any, Map, NDArray[np.bool
                     yield x, y, one, injected, call
 
 
-@check("replay", unless=_unless_seeds_known)
+@check("replay", _REPLAYED, unless=_unless_seeds_known)
 def replayed_mask(run: Run) -> Outcome:
     """With known seeds, the mask drops exactly their blocks."""
     for x, y, one, seeds, call in _replays(run):
@@ -70,7 +72,7 @@ def replayed_mask(run: Run) -> Outcome:
     return Outcome(f"{run.draws} masks equal bit for bit")
 
 
-@check("replay", unless=_unless_seeds_known)
+@check("replay", _REPLAYED, unless=_unless_seeds_known)
 def replayed_values(run: Run) -> Outcome:
     """With known seeds, the values are x * scale."""
     for x, y, one, seeds, call in _replays(run):

@@ -43,7 +43,7 @@ def most_alarms(runs: int, share: float) -> int:
 @cache
 def alarms_of(share: float) -> dict[str, list[str]]:
     """Per statistical check the messages of the alarms, over RUNS runs of the correct backend."""
-    backend = make_backend("paper", "channels_first", (2,), ("float32",))
+    backend = make_backend("paper", "channels_first", (2,), ("float32", "float64"))
     alarms: dict[str, list[str]] = {name: [] for name in STATISTICAL}
     for seed in range(RUNS):
         run = Run(backend, seed, 20 * share, quick=not LONG)

@@ -126,11 +126,30 @@ def test_a_failing_check_raises_its_message() -> None:
         check(backend)
 
 
-def test_a_check_that_finds_no_map_makes_no_skip() -> None:
-    """A check that turns out not to apply passes: nothing is wrong."""
-    sets = parameters([numpy_backend(accepts=lambda *_: False)], checks=["scale"])
-    for one in sets:
-        backend, check = one.values
+def test_a_check_without_a_map_makes_no_test() -> None:
+    sets = parameters([numpy_backend(accepts=lambda _, block_size: isinstance(block_size, int))])
+    assert set(CHECKS) - {one.id.removeprefix("numpy-") for one in sets} == {"per_axis_blocks"}
+
+
+def test_a_backend_to_which_nothing_applies_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"no check applies to backend 'numpy': the backend supports no ordinary map"):
+        parametrize_with_checks([numpy_backend(accepts=lambda *_: False)], checks=["scale"])
+
+
+def test_an_accepts_that_fails_is_a_failure_of_the_test() -> None:
+    (one,) = parameters([numpy_backend(accepts=lambda *_: 1 / 0)], checks=["scale"])
+    backend, check = one.values
+    with pytest.raises(CheckFailure, match="ZeroDivisionError"):
+        check(backend)
+
+
+def test_a_check_that_turns_out_not_to_apply_is_skipped() -> None:
+    """Two cells of a map without draws that differ: nothing is known, so nothing passes."""
+    box = numpy_backend(accepts=lambda spatial_shape, _: spatial_shape == (18, 18), convention="timm")
+    sets = parameters([replace(box, draw_seeds=None, apply=None)], checks=["channel_sharing"], false_alarm=1e-100)
+    (one,) = sets
+    backend, check = one.values
+    with pytest.raises(pytest.skip.Exception, match="two masks on 18x18"):
         check(backend)
 
 
