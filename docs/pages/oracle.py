@@ -119,20 +119,23 @@ def run_summary() -> None:
 
 def tolerance_table() -> None:
     """A tolerance of 0.05 beside an exact expectation: block 3 on maps of 21x21."""
-    from dropblock_ref.testing.statistics import MISS, bernstein_deviation
+    from dropblock_ref.testing.statistics import MISS, drop_fraction_deviation
 
     where: dict[str, Any] = {"block_size": 3, "spatial_shape": (21, 21)}
     rows = []
     for p in (0.1, 0.3, 0.5, 0.7):
         right, wrong = (theory.expected_drop_fraction(p, **where, convention=name) for name in ("paper", "tutorial"))
-        spreads = [theory.drop_fraction_variance(p, **where, convention=name) for name in ("paper", "tutorial")]
+        of_right, of_wrong = (
+            (f, theory.drop_fraction_variance(p, **where, convention=name), 9 / 21**2)
+            for f, name in ((right, "paper"), (wrong, "tutorial"))
+        )
 
-        def missed(masks: int, difference: float = wrong - right, spreads: list[float] = spreads) -> bool:
-            alarm = bernstein_deviation(masks, spreads[0], 1e-9, sides=2)
-            return alarm + bernstein_deviation(masks, spreads[1], MISS) > difference
+        def missed(masks: int, of_right: Any = of_right, of_wrong: Any = of_wrong) -> bool:
+            alarm = drop_fraction_deviation(masks, *of_right, 1e-9, sides=2)
+            return alarm + drop_fraction_deviation(masks, *of_wrong, MISS) > of_wrong[0] - of_right[0]
 
         masks = next(masks for masks in range(1, 10**6) if not missed(masks))
-        alarm = bernstein_deviation(512, spreads[0], 1e-9, sides=2)
+        alarm = drop_fraction_deviation(512, *of_right, 1e-9, sides=2)
         found = "yes" if abs(wrong - right) > 0.05 else "never"
         rows.append((p, f"{right:.4f}", f"± {alarm:.4f}", f"{wrong:.4f}", found, f"{masks:,}"))
     table(

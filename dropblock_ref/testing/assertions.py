@@ -15,7 +15,7 @@ from ..normalization import counted_axes
 from ..seeds import mask_shape
 from ..theory import drop_fraction_variance, expected_drop_fraction
 from .observation import find_problems, read_dropped
-from .statistics import MISS, bernstein_deviation
+from .statistics import MISS, drop_fraction_deviation
 
 _SMALLEST_FALSE_ALARM = 1e-100
 
@@ -103,10 +103,12 @@ def assert_drop_rate(
     ------
     AssertionError
         If the fraction of dropped cells is further from the expected one than a correct implementation comes with
-        probability `false_alarm`, by Bernstein's inequality with the exact variance of a mask's dropped fraction. The
-        message also says what deviation so many masks detect with probability 1 - 1e-6.
+        probability `false_alarm`, by the exact variance of a mask's dropped fraction and the inequalities of Bernstein
+        and of Boucheron, Lugosi and Massart. The message also says what deviation so many masks detect with probability
+        1 - 1e-6.
     TypeError, ValueError
-        If an argument is of the wrong kind or out of range, x has a zero, or there is nothing to count.
+        If an argument is of the wrong kind or out of range, x has a zero, an infinity or a NaN, or there is nothing to
+        count.
 
     Examples
     --------
@@ -135,9 +137,11 @@ def assert_drop_rate(
     if y.dtype.name not in FLOATING_DTYPES:
         raise AssertionError(f"the output has dtype {y.dtype}; expected that of x, {x.dtype}")
     seen = float(np.mean(read_dropped(y, counted_axes(layout, convention))))
-    alarm = bernstein_deviation(masks, variance, false_alarm, sides=2)
+    block = place_block(block_size, spatial_shape, convention).size
+    part = math.prod(min(b, S) for b, S in zip(block, spatial_shape, strict=True)) / math.prod(spatial_shape)
+    alarm = drop_fraction_deviation(masks, expected, variance, part, false_alarm, sides=2)
     if abs(seen - expected) > alarm:
-        sure = alarm + bernstein_deviation(masks, variance, MISS)
+        sure = alarm + drop_fraction_deviation(masks, expected, variance, part, MISS)
         raise AssertionError(
             f"{expected:.6f} of the cells must be dropped on average, under convention {convention.name!r} with "
             f"drop_prob {drop_prob}, block_size {block_size} and maps of {spatial_shape}; over {masks} masks "

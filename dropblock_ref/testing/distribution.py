@@ -16,7 +16,7 @@ from ..seed_probability import calibrate, gamma
 from ..theory import drop_fraction_variance, drop_probability, expected_drop_fraction
 from .backend import Backend
 from .check import CheckFailure, Map, NotApplicable, Outcome, Run, check
-from .maps import DESIGNED, DESIGNED_FURTHER, REALISTIC, SMALL
+from .maps import DESIGNED, DESIGNED_FURTHER, REALISTIC, SMALL, kinds
 from .statistics import MISS, SURE, bernstein_deviation, binomial_detectable, binomial_draws, binomial_p_values
 
 _CELLS_PER_CALL = 1_000_000
@@ -272,7 +272,7 @@ def cell_rates(run: Run) -> Outcome:
     for joint in joints:
         draws = joint.samples * joint.channels
         _judge_cells(run, joint.one, np.diagonal(joint.within_maps()), draws, run.share / len(joints))
-    return Outcome(f"{len(joints)} kinds of map")
+    return Outcome(kinds(joints))
 
 
 def _pairs(run: Run, *, overlapping: bool) -> Outcome:
@@ -285,7 +285,7 @@ def _pairs(run: Run, *, overlapping: bool) -> Outcome:
         names = [f"cells {_cell(a, joint.one)} and {_cell(b, joint.one)} of one map" for a, b in zip(u, v, strict=True)]
         pairs = _Pairs(together[u, v], draws, probability[u, v], right[u] & right[v], names.__getitem__)
         _judge_pairs(run, joint.one, pairs, run.share / len(joints))
-    return Outcome(f"{len(joints)} kinds of map")
+    return Outcome(kinds(joints))
 
 
 def _cell(index: Any, one: Map) -> tuple[int, ...]:

@@ -158,7 +158,7 @@ def identify(backend: Backend, *, seed: int = 0) -> Identification:
     fewest = min(map(len, contradictions.values()))
     nearest = tuple(name for name, wrong in contradictions.items() if len(wrong) == fewest)
     differences = [
-        f"{answer.field} is not {getattr(PAPER, answer.field)!r}: {answer.text}"
+        f"{answer.field} {answer.text}; the paper's is {getattr(PAPER, answer.field)!r}"
         for answer in answers
         if getattr(PAPER, answer.field) not in answer.values
     ]
@@ -205,7 +205,7 @@ def _failed_checks(box: _Box, nearest: str) -> list[str]:
     held = replace(box.backend, convention=nearest, expected_failures={})
     report = check_backend(held, checks="quick", seed=box.seed)
     return [
-        f"held to convention {nearest!r}, check {result.name} fails: {result.message.splitlines()[0]}"
+        f"held to convention {nearest!r}, check {result.name} fails: {result.message.splitlines()[0].rstrip(':')}"
         for result in report.failures
     ]
 

@@ -6,6 +6,8 @@ maps, so that a check that fails names the fault.
 
 from __future__ import annotations
 
+from collections.abc import Sized
+
 from .check import Map
 
 ORDINARY = (Map((9, 9), 3), Map((12, 12), 5, 0.2), Map((5, 5, 5), 3), Map((7, 7, 7), 5, 0.3))
@@ -76,3 +78,8 @@ DROP_PROB_ONE = (
     Map((3, 3, 3), 3, 1.0),
     Map((5, 5, 5), 3, 1.0),
 )
+
+
+def kinds(maps: Sized) -> str:
+    """How many, in words."""
+    return f"{len(maps)} kind{'s' * (len(maps) != 1)} of map"

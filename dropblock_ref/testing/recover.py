@@ -15,7 +15,7 @@ from ..theory import expected_drop_fraction
 from .backend import Backend
 from .check import CheckFailure, Map, NotApplicable, Outcome, Run, check
 from .distribution import coincidence_bound
-from .maps import ANY_MAP, LARGE, MANY_CELLS, REALISTIC
+from .maps import ANY_MAP, LARGE, MANY_CELLS, REALISTIC, kinds
 from .observation import coarser, difference, same, ulp
 
 _LARGE = (LARGE, "large map")
@@ -38,7 +38,7 @@ def judge_all(
     """Judge outputs on several maps, by all properties or only some."""
     for x, y, one, call in _outputs(run, maps, dtypes=dtypes):
         run.judge(x, y, one, call, only=only)
-    return Outcome(f"{run.draws} masks on {len(maps)} kinds of map")
+    return Outcome(f"{run.draws} masks on {kinds(maps)}")
 
 
 def _identity(run: Run, **how: Any) -> Outcome:

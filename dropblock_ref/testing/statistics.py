@@ -1,4 +1,4 @@
-"""The tests of chance: exact binomial tails and Bernstein's bound, and what each of them can detect.
+"""The tests of chance: exact binomial tails and bounds of deviations, and what each of them can detect.
 
 Every test comes as a pair: a verdict whose probability to accuse a correct backend is bounded, and the smallest error
 that it misses with a probability of at most MISS.
@@ -81,3 +81,20 @@ def bernstein_deviation(draws: int, variance: float, bound: float, *, sides: int
     """
     log = math.log(sides) - math.log(bound)
     return log / (3 * draws) + math.sqrt((log / (3 * draws)) ** 2 + 2 * log * variance / draws)
+
+
+def drop_fraction_deviation(
+    masks: int, expected: float, variance: float, block_fraction: float, bound: float, *, sides: int = 1
+) -> float:
+    """The t with P(mean - expected >= t) <= bound, for the dropped fraction over independent masks; or on both sides.
+
+    `block_fraction` is the largest part of a map that one block covers. The smaller of two bounds: Bernstein's, and
+    that of self-bounding functions (Boucheron, Lugosi, Massart 2000). The number of dropped cells, over the block's, is
+    self-bounding: without one of its seeds it shrinks by at most 1, without each in turn by at most itself in all. So
+    it deviates like a Poisson variable of its expectation. That is the sharper one for few masks.
+    """
+    blocks = expected / block_fraction  # per mask
+    return min(
+        bernstein_deviation(masks, variance, bound, sides=sides),
+        block_fraction * bernstein_deviation(masks, blocks, bound, sides=sides),
+    )

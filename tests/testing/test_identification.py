@@ -83,7 +83,7 @@ def test_a_convention_of_ones_own_is_described_field_by_field(changed: dict[str,
     for field, value in changed.items():
         expected = {"sample", "channel"} if changed.get("shared_channels") and field == "scale_over" else {value}
         assert set(answers[field].values) == expected
-        assert any(text.startswith(f"{field} is not ") for text in found.differences)
+        assert any(text.startswith(f"{field} ") and "; the paper's is " in text for text in found.differences)
 
 
 def test_what_cannot_be_observed_is_said_to_be_so() -> None:

@@ -23,6 +23,7 @@ from dropblock_ref.testing.statistics import (
     binomial_detectable,
     binomial_draws,
     binomial_p_values,
+    drop_fraction_deviation,
 )
 from dropblock_ref.theory import drop_fraction_variance, expected_drop_fraction
 from tests.mutants.correct import make_backend
@@ -204,6 +205,62 @@ def test_bernstein_bounds_the_means_of_block_masks(convention: str) -> None:
         assert stats.binom.sf(np.count_nonzero(side) - 1, 400, 0.05) > 1e-7
     spread = float(np.mean((means - expected) ** 2)) / (variance / 50)
     assert abs(spread - 1) < 5 * math.sqrt(2 / 400) * 1.2
+
+
+# drop_fraction_deviation
+
+
+def law_of_dropped_cells(one: Map, gamma: float, convention: str) -> NDArray[np.float64]:
+    """The exact law of the number of dropped cells of a mask, over all configurations of seeds."""
+    eligible = valid_seeds(one.block_size, one.spatial_shape, convention=convention)
+    places = np.argwhere(eligible)
+    law = np.zeros(eligible.size + 1)
+    for chosen in itertools.product((False, True), repeat=len(places)):
+        seeds = np.zeros((1, 1, *one.spatial_shape), dtype=np.bool_)
+        seeds[(0, 0, *places[list(chosen)].T)] = True
+        dropped = np.count_nonzero(~keep_mask(seeds, one.block_size, convention=convention))
+        law[dropped] += gamma ** sum(chosen) * (1 - gamma) ** (len(places) - sum(chosen))
+    return law
+
+
+@pytest.mark.parametrize("gamma", [0.003, 0.05, 0.3, 0.9])
+@pytest.mark.parametrize(
+    ("one", "convention", "part"),
+    [
+        (Map((4, 4), 2), "paper", 4 / 16),
+        (Map((3, 6), (2, 5)), "paper", 10 / 18),
+        (Map((3, 3), 1), "paper", 1 / 9),
+        (Map((3, 3), 3), "timm_uncoupled", 9 / 9),
+        (Map((2, 2, 2), 2), "dropblock", 8 / 8),
+    ],
+    ids=str,
+)
+def test_dropped_fractions_deviate_no_more_than_their_bound(
+    one: Map, convention: str, part: float, gamma: float
+) -> None:
+    """Against the exact law of the sum over 1 to 64 masks, from the enumeration of all configurations of seeds."""
+    of_one = law_of_dropped_cells(one, gamma, convention)
+    cells = of_one.size - 1
+    fractions = np.arange(cells + 1) / cells
+    expected = float(of_one @ fractions)
+    variance = float(of_one @ (fractions - expected) ** 2)
+    law = of_one
+    for masks in (1, 2, 4, 8, 16, 32, 64):
+        deviations = np.arange(law.size) / (cells * masks) - expected
+        for bound in (0.5, 0.05, 1e-3, 1e-6):
+            t = drop_fraction_deviation(masks, expected, variance, part, bound)
+            assert law[deviations >= t * (1 + 1e-12)].sum() <= bound
+            assert law[deviations <= -t * (1 + 1e-12)].sum() <= bound
+            both = drop_fraction_deviation(masks, expected, variance, part, bound, sides=2)
+            assert law[np.abs(deviations) >= both * (1 + 1e-12)].sum() <= bound
+        law = np.convolve(law, law)
+
+
+def test_dropped_fractions_of_few_masks_have_a_sharper_bound_than_bernsteins() -> None:
+    where: dict[str, Any] = {"block_size": 3, "spatial_shape": (21, 21)}
+    expected, variance = expected_drop_fraction(0.1, **where), drop_fraction_variance(0.1, **where)
+    deviation = drop_fraction_deviation(512, expected, variance, 9 / 441, 1e-9, sides=2)
+    assert deviation < bernstein_deviation(512, variance, 1e-9, sides=2) / 2
 
 
 # coincidence_bound: what repeats by chance
