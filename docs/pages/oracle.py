@@ -18,7 +18,7 @@ from blocks import DOCS, fenced, table
 
 import dropblock_ref
 from dropblock_ref import backends, cli, theory
-from dropblock_ref.testing import Report, check_backend, maps
+from dropblock_ref.testing import Report, check_backend
 from dropblock_ref.testing.oracle import CHECKS
 
 _namespace: dict[str, Any] = {}
@@ -151,25 +151,12 @@ def tolerance_table() -> None:
     )
 
 
-_USES = {
-    "ORDINARY": "most checks",
-    "NON_SQUARE": "`non_square_maps`, `gradient`, `replayed_*`",
-    "EVEN": "`even_blocks`, `gradient`, `replayed_*`",
-    "PER_AXIS": "`per_axis_blocks`, `gradient`, `replayed_*`",
-    "REALISTIC": "`map_rate`, `dtype_rates` (the first that is supported); `legal_blocks`, `scale`, `values`",
-    "LARGE": "`same_seed_same_output`, `stream_goes_on`, `channel_sharing` (the first that is supported)",
-    "MANY_CELLS": "`low_precision`, `scale`",
-    "DESIGNED": "`cell_rates`, `overlapping_cells`, `distant_cells`; `channel_independence` (the first)",
-    "DESIGNED_FURTHER": "`cell_rates`, `overlapping_cells`, `distant_cells`",
-    "SMALL": "`sample_independence`, `call_independence` (the first that is supported)",
-}
-
-
 def maps_table() -> None:
-    """All maps of maps.py."""
-    groups = {name: value for name, value in vars(maps).items() if name.isupper()}
-    assert groups.keys() == _USES.keys(), groups.keys() ^ _USES.keys()
-    table(["used by", "maps"], [(_USES[name], "; ".join(map(str, group))) for name, group in groups.items()])
+    """The maps that each check takes."""
+    groups: dict[Any, list[str]] = {}
+    for check in CHECKS.values():
+        groups.setdefault(check.needs[0], []).append(f"`{check.name}`")
+    table(["checks", "maps"], [(", ".join(names), "; ".join(map(str, group))) for group, names in groups.items()])
 
 
 def inputs_table() -> None:
