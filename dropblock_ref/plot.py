@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
     from matplotlib.patches import Patch
 
+__all__ = ["plot_drop_probability", "plot_report", "plot_trace"]
+
 _Span = tuple[int, int, int, int]  # of cells: first row, row after the last, first column, column after the last
 _Style = Mapping[str, Any]
 

@@ -20,6 +20,16 @@ from .convention import PAPER, Convention, find_convention
 from .geometry import PlacedBlock, coverage_along_axes, coverage_counts, pairs_along_axes, place_block
 from .seed_probability import calibrate
 
+__all__ = [
+    "calibrated_gamma",
+    "coverage",
+    "drop_fraction_variance",
+    "drop_probability",
+    "expected_drop_fraction",
+    "keep_covariance",
+    "untouched_probability",
+]
+
 
 def coverage(block_size: Any, spatial_shape: Any, *, convention: Convention | str = PAPER) -> NDArray[np.int64]:
     """n(u): how many eligible cells have a block that covers cell u.

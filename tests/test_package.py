@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 
 import dropblock_ref
+from dropblock_ref import backends, plot, testing, theory
+from dropblock_ref.testing import strategies
 
 PACKAGE = Path(dropblock_ref.__file__).parent
 EXPORTS = {
@@ -145,6 +148,18 @@ def test_each_file_imports_only_from_files_above_it(path: Path) -> None:
     for module in imported_modules(path):
         allowed = ROOMS.index(room_of(module)) + (len(place) == 1)
         assert allowed <= room, f"{path.name} imports {module}, which stands below it"
+
+
+def test_every_public_name_is_on_the_page_about_the_api_and_has_an_example() -> None:
+    page = (PACKAGE.parent / "docs" / "api.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^   (dropblock_ref\.\S+)$", page, re.MULTILINE))
+    rooms = (dropblock_ref, theory, testing, strategies, backends, plot)
+    public = {f"{room.__name__}.{name}" for room in rooms for name in room.__all__}
+    constants = {name for name in public if name.rpartition(".")[2].isupper()}
+    assert public - constants - {strategies.__name__} == listed
+    for name in listed:
+        room, _, attribute = name.rpartition(".")
+        assert ">>> " in str(inspect.getdoc(getattr(sys.modules[room], attribute))), name
 
 
 def test_no_file_bears_the_name_of_a_public_function() -> None:

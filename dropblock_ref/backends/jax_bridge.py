@@ -57,9 +57,18 @@ def from_jax(
 
     Examples
     --------
-    Any function of a key and an array will do::
+    Any function of a key and an array will do; this one is Dropout, which is DropBlock with a block of 1, but for the
+    scale:
 
-        from_jax(lambda key, x, p, b, training: drop_block(key, x, p, b) if training else x, name="mine")
+    >>> from dropblock_ref.backends import from_jax
+    >>> from dropblock_ref.testing import check_backend
+    >>> def dropout(key, x, drop_prob, block_size, training):
+    ...     import jax
+    ...     return x * jax.random.bernoulli(key, 1 - drop_prob, x.shape) / (1 - drop_prob) if training else x
+    >>> backend = from_jax(dropout, name="dropout")
+    >>> report = check_backend(backend, checks=["evaluation_identity", "scale"])
+    >>> [result.status for result in report.results]
+    ['passed', 'failed']
 
     Compiled, a Backend of its own, because tracing freezes what is drawn without the key::
 

@@ -56,9 +56,17 @@ def from_tensorflow(
 
     Examples
     --------
-    Any function of tensors will do::
+    Any function of tensors will do; this one is Dropout, which is DropBlock with a block of 1, but for the scale:
 
-        from_tensorflow(lambda x, p, b, training: drop_block(x, p, b) if training else x, name="mine")
+    >>> from dropblock_ref.backends import from_tensorflow
+    >>> from dropblock_ref.testing import check_backend
+    >>> def dropout(x, drop_prob, block_size, training):
+    ...     import tensorflow as tf
+    ...     return tf.nn.dropout(x, drop_prob) if training else x
+    >>> backend = from_tensorflow(dropout, name="dropout")
+    >>> report = check_backend(backend, checks=["evaluation_identity", "scale"])
+    >>> [result.status for result in report.results]
+    ['passed', 'failed']
 
     In a graph, a Backend of its own, because tracing freezes what is drawn outside TensorFlow::
 

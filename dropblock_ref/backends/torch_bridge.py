@@ -59,11 +59,15 @@ def from_torch(
 
     Examples
     --------
-    Any function of tensors will do::
+    Any function of tensors will do; this one is Dropout, which is DropBlock with a block of 1, but for the scale:
 
-        from_torch(lambda x, p, b, training: drop_block2d(x, p, b, training=training),
-                   name="torchvision", convention="torchvision",
-                   accepts=lambda spatial_shape, block_size: isinstance(block_size, int))
+    >>> from dropblock_ref.backends import from_torch
+    >>> from dropblock_ref.testing import check_backend
+    >>> from torch.nn.functional import dropout
+    >>> backend = from_torch(lambda x, p, b, training: dropout(x, p, training), name="dropout")
+    >>> report = check_backend(backend, checks=["evaluation_identity", "scale"])
+    >>> [result.status for result in report.results]
+    ['passed', 'failed']
 
     In place: the oracle then reports that x is modified, unless the function is given a copy::
 

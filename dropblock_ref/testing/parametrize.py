@@ -43,11 +43,18 @@ def parametrize_with_checks(
 
     Examples
     --------
-    In a test file::
+    In a test file, with a backend of yours:
 
-        @parametrize_with_checks([Backend(name="mine", forward=forward)])
-        def test_drop_block(backend, check):
-            check(backend)
+    >>> from dropblock_ref import backends
+    >>> from dropblock_ref.testing import parametrize_with_checks
+    >>> @parametrize_with_checks([backends.load("numpy")])
+    ... def test_drop_block(backend, check):
+    ...     check(backend)
+
+    The tests bear the names of backend and check:
+
+    >>> [case.id for case in test_drop_block.pytestmark[0].args[1]][:2]
+    ['numpy-replayed_mask', 'numpy-replayed_values']
     """
     parameters = []
     selected, quick = select_checks(checks)

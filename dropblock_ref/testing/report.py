@@ -28,6 +28,13 @@ class CheckResult:
         Upper bound of the probability that a correct backend fails this check; 0 where nothing is left to chance.
     detects : str
         The smallest error that the check finds with probability 1 - 1e-6, in words; empty for checks without chance.
+
+    Examples
+    --------
+    >>> from dropblock_ref import backends
+    >>> from dropblock_ref.testing import check_backend
+    >>> check_backend(backends.load("numpy"), checks="legal_blocks").results[0].status
+    'passed'
     """
 
     name: str
@@ -55,6 +62,17 @@ class Report:
     seed : int
         Seed of the oracle's own choices; the same seed repeats the run.
     results : tuple of CheckResult
+        In the order of ``python -m dropblock_ref check --list``.
+
+    Examples
+    --------
+    As text it is a table, which failures explain; `failures`, `passed` and `to_json` are for programs:
+
+    >>> from dropblock_ref.testing import Backend, check_backend
+    >>> zeros = Backend(name="zeros", forward=lambda x, drop_prob, block_size, *, training, seed: 0 * x)
+    >>> report = check_backend(zeros, checks=["evaluation_identity", "input_unmodified"])
+    >>> report.passed, [result.name for result in report.failures]
+    (False, ['evaluation_identity'])
     """
 
     backend: str
@@ -116,6 +134,13 @@ class Answer:
         none agrees.
     text : str
         What was seen, with its evidence.
+
+    Examples
+    --------
+    >>> from dropblock_ref import backends
+    >>> from dropblock_ref.testing import identify
+    >>> {answer.field: answer.values for answer in identify(backends.load("numpy")).answers}["seed_region"]
+    ('fitting',)
     """
 
     field: str
@@ -143,6 +168,16 @@ class Identification:
         One for each field of a convention.
     contradictions : dict
         For each published convention the fields that contradict what was seen.
+
+    Examples
+    --------
+    As text it tells all of this, with the evidence for each answer:
+
+    >>> from dropblock_ref import backends
+    >>> from dropblock_ref.testing import identify
+    >>> black_box = identify(backends.load("numpy"))
+    >>> black_box.nearest, black_box.contradictions["timm_uncoupled"][0]
+    (('paper',), 'seed_region')
     """
 
     backend: str

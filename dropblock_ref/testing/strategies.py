@@ -24,7 +24,31 @@ __all__ = ["Case", "block_sizes", "cases", "inputs", "seeds", "spatial_shapes"]
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """Arguments of one call of `drop_block` with injected seeds."""
+    """Arguments of one call of `drop_block` with injected seeds, as `cases` draws them.
+
+    Attributes
+    ----------
+    x : ndarray of float16, bfloat16, float32 or float64
+        Feature maps without zeros, 4 or 5 dimensions, from 0 samples on, contiguous or not.
+    drop_prob : float
+        In (0, 1].
+    block_size : int or tuple of int
+        Accepted by the convention on these maps.
+    seeds : ndarray of bool
+        Of x's shape, with 1 on the channel axis where the convention shares masks; True on eligible cells only.
+    data_format : str
+        Order of the axes.
+    convention : Convention
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dropblock_ref import PAPER
+    >>> from dropblock_ref.testing.strategies import Case
+    >>> x = np.ones((1, 1, 2, 2), dtype=np.float32)
+    >>> Case(x, 0.1, 1, np.zeros(x.shape, dtype=bool), "NCHW", PAPER).seeds.any()
+    np.False_
+    """
 
     x: NDArray[Any]
     drop_prob: float
@@ -49,7 +73,18 @@ def spatial_shapes(*, ndims: tuple[int, ...] = (2, 3), max_side: int = 8) -> st.
 def block_sizes(
     spatial_shape: tuple[int, ...], *, convention: Convention | str = "paper", per_axis: bool = True
 ) -> st.SearchStrategy[int | tuple[int, ...]]:
-    """Blocks that the convention accepts on this map, as an int or (with `per_axis`) a tuple; larger where it clips."""
+    """Blocks that the convention accepts on this map, as an int or (with `per_axis`) a tuple; larger where it clips.
+
+    Examples
+    --------
+    >>> from hypothesis import given
+    >>> from dropblock_ref import valid_seeds
+    >>> from dropblock_ref.testing.strategies import block_sizes
+    >>> @given(block_sizes((4, 7)))
+    ... def test_a_block_fits_somewhere(block_size):
+    ...     assert valid_seeds(block_size, (4, 7)).any()
+    >>> test_a_block_fits_somewhere()
+    """
     rules = find_convention(convention)
     extra = 0 if rules.oversize_block == "refused" else 3
     largest = (min if rules.oversize_block == "refused" else max)(spatial_shape) + extra
@@ -70,7 +105,18 @@ def inputs(
     max_samples: int = 2,
     max_channels: int = 3,
 ) -> NDArray[Any]:
-    """An x without zeros, from 0 samples on, contiguous or not."""
+    """An x without zeros, from 0 samples on, contiguous or not.
+
+    Examples
+    --------
+    >>> from hypothesis import given
+    >>> from dropblock_ref import drop_block
+    >>> from dropblock_ref.testing.strategies import inputs
+    >>> @given(inputs((3, 5), dtypes=("float16", "float32")))
+    ... def test_keeps_the_dtype(x):
+    ...     assert drop_block(x, 0.5, 2, rng=0).dtype == x.dtype
+    >>> test_keeps_the_dtype()
+    """
     samples, channels = draw(st.integers(0, max_samples)), draw(st.integers(1, max_channels))
     channels_first = find_layout(data_format, (1,) * (2 + len(spatial_shape)), "x").channel_axis == 1
     shape = (samples, channels, *spatial_shape) if channels_first else (samples, *spatial_shape, channels)
@@ -92,7 +138,18 @@ def seeds(
     data_format: str = "channels_first",
     convention: Convention | str = "paper",
 ) -> NDArray[np.bool_]:
-    """Seeds on eligible cells, for an x of this shape; they shrink to none."""
+    """Seeds on eligible cells, for an x of this shape; they shrink to none.
+
+    Examples
+    --------
+    >>> from hypothesis import given
+    >>> from dropblock_ref import keep_mask
+    >>> from dropblock_ref.testing.strategies import seeds
+    >>> @given(seeds((1, 2, 3, 5), 2))
+    ... def test_drops_nothing_without_seeds(drawn):
+    ...     assert keep_mask(drawn, 2).all() == (not drawn.any())
+    >>> test_drops_nothing_without_seeds()
+    """
     rules = find_convention(convention)
     layout = find_layout(data_format, shape, "shape")
     allowed = valid_seeds(block_size, layout.spatial_shape(shape), convention=rules)
