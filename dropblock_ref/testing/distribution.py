@@ -234,12 +234,9 @@ def _joint(run: Run, one: Map, samples: int, channels: int) -> _Joint:
 
 def _designed(run: Run) -> list[_Joint]:
     """The draws that the checks of cells share: enough for the wanted error of every single cell."""
-    first = run.supported(DESIGNED)
-    further = run.supported(DESIGNED_FURTHER)
-    if not first:
-        first, further = further[:1], further[1:]
-    if not first:
-        raise NotApplicable(f"the backend supports no {_DESIGNED[1]}")
+    maps = run.needed()
+    first = [one for one in maps if one in DESIGNED] or maps[:1]
+    further = [one for one in maps if one not in first]
     joints = []
     for number, one in enumerate((*first, *further)):
         wanted = 0.1 if number >= len(first) else 0.03

@@ -230,6 +230,14 @@ def test_a_backend_that_accepts_nothing_is_told_so_by_every_check() -> None:
             {"convention": "torchvision", "accepts": lambda _, b: b % 2 == 1},
             "the backend supports no even block",
         ),
+        *(
+            (
+                check,
+                {"convention": "torchvision", "accepts": lambda _, b: np.all(np.asarray(b) % 2 == 0)},
+                "supports no",
+            )
+            for check in ("legal_blocks", "block_of_map_size", "cell_rates", "channel_independence")
+        ),
     ],
 )
 def test_a_check_that_does_not_apply_says_why(check: str, changed: dict[str, Any], reason: str) -> None:

@@ -101,6 +101,35 @@ def test_what_cannot_be_observed_is_said_to_be_so() -> None:
     )
 
 
+def test_a_backend_that_refuses_some_maps_is_told_apart_from_those() -> None:
+    correct = make_backend("paper", "channels_first", (2,), ("float32",))
+
+    def forward(x: Any, drop_prob: Any, block_size: Any, *, training: bool, seed: int | None) -> Any:
+        if drop_prob == 1:
+            raise ValueError("drop_prob must be below 1, got 1")
+        y = correct.forward(x, drop_prob, block_size, training=training, seed=seed)
+        return y[0] if x.shape[2:] == (2, 2) else y
+
+    found = identify(Backend(name="mine", forward=forward))
+    answers = {answer.field: answer.text for answer in found.answers}
+    assert answers["all_dropped"] == "cannot be observed: no output with every cell dropped was had"
+    assert answers["epsilon"] == "cannot be observed: no draw with one kept cell was had"
+    assert found.nearest == ("paper",)
+
+
+def test_an_anchor_that_differs_between_the_axes_is_seen() -> None:
+    correct = make_backend("timm_uncoupled", "channels_first", (2,), ("float32",))
+
+    def forward(x: Any, *arguments: Any, **options: Any) -> Any:
+        return correct.forward(x[..., ::-1], *arguments, **options)[..., ::-1]
+
+    found = identify(Backend(name="mine", forward=forward))
+    answers = {answer.field: answer for answer in found.answers}
+    assert answers["even_extra_cell"].values == ()
+    assert answers["even_extra_cell"].text == "neither before nor after: the axes differ"
+    assert found.contradictions["timm_uncoupled"] == ("even_extra_cell",)
+
+
 def test_the_words_of_a_wrong_rate_say_how_much_and_why() -> None:
     found = identify(make_backend("timm_uncoupled", "channels_first", (2,), ("float32",)))
     # The exact fractions are 0.1329 and 0.0939, and their ratio is 1.416.
