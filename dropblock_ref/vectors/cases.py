@@ -131,7 +131,7 @@ def _case(convention: str, rank: int, layout: str, dtype: str, kind: str, what: 
 
 
 def _small(cases: tuple[Case, ...]) -> Iterator[Case]:
-    """In the order of a hash of their names, small maps first, each case that shows something no case before it shows."""
+    """In the order of a hash of their names, maps first, the cases that show something that none before them shows."""
     shown: set[tuple[str, ...]] = set()
     chosen: set[str] = set()
     for case in sorted(cases, key=lambda case: (len(case.shape), zlib.crc32(case.name.encode()))):
@@ -140,7 +140,7 @@ def _small(cases: tuple[Case, ...]) -> Iterator[Case]:
         shows = {
             (case.convention, rank),
             (case.dtype, rank),
-            (case.dtype, case.data_format),
+            (case.data_format, rank),
             (kind,),
         }
         if not shows <= shown:

@@ -156,12 +156,11 @@ def _seeds(case: Case, words: np.random.PCG64) -> NDArray[np.bool_]:
     return seeds
 
 
-def _dtype(name: Any) -> np.dtype[Any]:
-    if name == "bfloat16":
-        import ml_dtypes
+def _dtype(name: str) -> np.dtype[Any]:
+    import ml_dtypes
 
-        name = ml_dtypes.bfloat16
-    return np.dtype(name)
+    dtype: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
+    return dtype
 
 
 def _write_array(root: Path, file: str, array: NDArray[Any]) -> dict[str, Any]:
