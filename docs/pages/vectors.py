@@ -1,4 +1,4 @@
-"""What vectors.md shows: tables of the manifest's fields, commands and what they print, parts of the foreign programs."""
+"""What vectors.md shows: tables of the manifest's fields, commands and what they print, parts of foreign programs."""
 
 from __future__ import annotations
 
@@ -94,8 +94,14 @@ def shell(command: str, *, fails: bool = False) -> None:
     """Write a command and what it prints; `fails` says that it must."""
     place = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     environment = os.environ | {"PATH": place, "PYTHONPATH": str(ROOT)}
-    how: dict[str, Any] = {"capture_output": True, "text": True, "check": False, "env": environment}
-    done = subprocess.run(["sh", "-c", command], cwd=_workplace().name, **how)
+    done = subprocess.run(
+        ["/bin/sh", "-c", command],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=_workplace().name,
+        env=environment,
+    )
     assert (done.returncode != 0) == fails, done.stdout + done.stderr
     fenced(command, "sh")
     if done.stdout:
