@@ -139,7 +139,7 @@ def rooms() -> None:
     package = DOCS.parent / "dropblock_ref"
     order = [
         *("arguments", "layout", "convention", "geometry", "seed_probability", "seeds", "dilation", "normalization"),
-        *("dropblock", "schedule", "theory", "plot", "testing", "backends", "cli"),
+        *("dropblock", "schedule", "theory", "plot", "testing", "backends", "vectors", "cli"),
     ]
     files = [package / name / "__init__.py" if (package / name).is_dir() else package / f"{name}.py" for name in order]
     rows = []

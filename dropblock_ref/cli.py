@@ -1,4 +1,4 @@
-"""The command line: `check` and `identify` for implementations, `drop` for Algorithm 1, `theory` for exact numbers.
+"""The command line: `check`, `identify` and `vectors` for implementations, `drop` and `theory` for what they must do.
 
 Exit codes: 0 all passed, 1 something failed, 2 a usage error.
 """
@@ -27,6 +27,7 @@ from .testing.backend import Backend
 from .testing.identification import identify
 from .testing.oracle import CHECKS, run_checks, select_checks
 from .testing.report import CheckResult, Report
+from .vectors import write_vectors
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,11 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         return command(options)
-    except (ValueError, TypeError, ImportError, MemoryError) as error:
-        parser.exit(2, f"dropblock_ref: error: {error}\n")
     except BrokenPipeError:  # as in `check --list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at the end
         return 1
+    except (ValueError, TypeError, ImportError, MemoryError, OSError) as error:
+        parser.exit(2, f"dropblock_ref: error: {error}\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -105,6 +106,15 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--convention", choices=tuple(CONVENTIONS), default="paper")
     which.add_argument("--all", action="store_true", help="compare all conventions")
     exact.set_defaults(command=_theory)
+
+    vectors = commands.add_parser(
+        "vectors",
+        help="write test vectors for programs in other languages",
+        description="Write test vectors: .npy files, a manifest in JSON and its schema.",
+    )
+    vectors.add_argument("folder", metavar="OUT", help="a folder that does not exist yet, or an empty one")
+    vectors.add_argument("--small", action="store_true", help="only a few dozen cases")
+    vectors.set_defaults(command=_vectors)
     return parser
 
 
@@ -265,6 +275,12 @@ def _numbers(drop_prob: float, block_size: Any, shape: tuple[int, ...], conventi
         "centre": float(dropped[tuple(S // 2 for S in dropped.shape)]),
         "calibrated": theory.calibrated_gamma(drop_prob, **how),
     }
+
+
+def _vectors(options: argparse.Namespace) -> int:
+    number = write_vectors(options.folder, small=options.small)
+    _print(f"{number} cases in {options.folder}")
+    return 0
 
 
 _CHANNELS_FIRST = tuple(name for name, (first, _) in DATA_FORMATS.items() if first)

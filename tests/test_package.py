@@ -64,6 +64,7 @@ ROOMS = (
     "theory",
     "testing",
     "backends",
+    "vectors",
     "plot",
     "cli",
     "__main__",
