@@ -32,6 +32,7 @@ class Verdict:
     detects: str  # the smallest error that it finds with probability 1 - MISS
     wrong: str = ""  # what, where, expected and seen
     idle: str = ""  # why nothing could be judged
+    told: str = ""  # what else is to be said of it
 
 
 @dataclass(frozen=True)
@@ -110,19 +111,20 @@ def judge_cells(one: Map, rules: Convention, counts: NDArray[np.int64], draws: i
 
 def judge_pairs(one: Map, pairs: Pairs, budget: float) -> Verdict:
     """Whether the cells of every pair are dropped together as often as they must be."""
-    p_values = np.where(pairs.judged, binomial_p_values(pairs.counts, pairs.draws, pairs.expected), 1.0)
+    expected = np.minimum(pairs.expected, SURE)
+    p_values = np.where(pairs.judged, binomial_p_values(pairs.counts, pairs.draws, expected), 1.0)
     each = budget / pairs.counts.size
-    error = binomial_detectable(pairs.draws, float(pairs.expected.min()), each)
+    error = binomial_detectable(pairs.draws, float(expected.min()), each)
     detects = f"{percent(error)} error of any joint rate ({one})"
     if not pairs.judged.any():
         text = f"the cells themselves are not dropped as often as they must be, see cell_rates ({one})"
         return Verdict(detects, idle=text)
     if not (p_values <= each).any():
         return Verdict(detects)
-    worst = _worst(p_values, pairs.counts / pairs.draws / pairs.expected)
+    worst = _worst(p_values, pairs.counts / pairs.draws / expected)
     return Verdict(
         detects,
-        f"{pairs.name(worst)} must be dropped together with probability {pairs.expected[worst]:.6f}, and are in "
+        f"{pairs.name(worst)} must be dropped together with probability {expected[worst]:.6f}, and are in "
         f"{pairs.counts[worst]} of {pairs.draws} draws, {pairs.counts[worst] / pairs.draws:.6f} (p-value "
         f"{p_values[worst]:.1e}; {np.count_nonzero(p_values <= each)} of {pairs.counts.size} pairs differ)",
     )

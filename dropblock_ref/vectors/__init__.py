@@ -3,6 +3,7 @@
 `write_vectors` writes them (``python -m dropblock_ref vectors OUT``), and `schema.json` describes their manifest.
 """
 
+from .black_box import verify_black_box
 from .cases import CASES, SMALL_CASES, Case
 from .write import write_vectors
 
@@ -10,5 +11,6 @@ __all__ = [
     "CASES",
     "SMALL_CASES",
     "Case",
+    "verify_black_box",
     "write_vectors",
 ]
