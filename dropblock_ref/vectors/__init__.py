@@ -5,6 +5,7 @@
 
 from .black_box import verify_black_box
 from .cases import CASES, SMALL_CASES, Case
+from .verify import verify_results
 from .write import write_vectors
 
 __all__ = [
@@ -12,5 +13,6 @@ __all__ = [
     "SMALL_CASES",
     "Case",
     "verify_black_box",
+    "verify_results",
     "write_vectors",
 ]
