@@ -12,12 +12,14 @@ import math
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from . import backends, theory
-from .arguments import check_integer, check_shape, check_spatial_shape, describe, describe_error
+from .arguments import FLOATING_DTYPES, check_integer, check_shape, check_spatial_shape, describe, describe_error
 from .convention import CONVENTIONS
 from .dropblock import trace
 from .geometry import accepts_block
@@ -27,7 +29,9 @@ from .testing.backend import Backend
 from .testing.identification import identify
 from .testing.oracle import CHECKS, run_checks, select_checks
 from .testing.report import CheckResult, Report
-from .vectors import write_vectors
+from .vectors import verify_black_box, verify_results, write_vectors
+from .vectors.npy import read_array
+from .vectors.verify import OUTPUTS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -115,6 +119,36 @@ def _parser() -> argparse.ArgumentParser:
     vectors.add_argument("folder", metavar="OUT", help="a folder that does not exist yet, or an empty one")
     vectors.add_argument("--small", action="store_true", help="only a few dozen cases")
     vectors.set_defaults(command=_vectors)
+
+    verify = commands.add_parser(
+        "verify",
+        help="judge what a program in another language wrote",
+        description="Judge what another program wrote: for the test vectors in OUT its keep_mask.npy, y.npy and "
+        "x_bar.npy in RESULTS/<name of the case>; or with --black-box an output that it drew with its own random "
+        "numbers.",
+    )
+    verify.add_argument(
+        "vectors", nargs="?", metavar="OUT", help="the test vectors, as the command vectors writes them"
+    )
+    verify.add_argument("results", nargs="?", metavar="RESULTS", help="a folder with a folder per case")
+    verify.add_argument("--cases", metavar="PATTERNS", help="of names of cases, with commas: 'timm/*float32*'")
+    verify.add_argument("--outputs", metavar="NAMES", help=f"what the program wrote, of {','.join(OUTPUTS)}")
+    verify.add_argument(
+        "--black-box",
+        nargs=2,
+        metavar=("X", "Y"),
+        help="x, and y or with one more axis in front the y of successive calls, as .npy files",
+    )
+    verify.add_argument("--drop-prob", type=float)
+    verify.add_argument("--block-size", type=_integers, help="one integer, or one per spatial axis")
+    verify.add_argument("--data-format", choices=tuple(DATA_FORMATS), help="default channels_first")
+    verify.add_argument("--convention", choices=tuple(CONVENTIONS), help="default paper")
+    verify.add_argument("--dtype", choices=FLOATING_DTYPES, help="of x and y; bfloat16 is written as its uint16 bits")
+    verify.add_argument(
+        "--false-alarm", type=float, metavar="P", help="bound of the probability to fail a correct one (default 1e-9)"
+    )
+    verify.add_argument("--json", action="store_true", help="print the report in JSON")
+    verify.set_defaults(command=_verify)
     return parser
 
 
@@ -281,6 +315,46 @@ def _vectors(options: argparse.Namespace) -> int:
     number = write_vectors(options.folder, small=options.small)
     _print(f"{number} cases in {options.folder}")
     return 0
+
+
+_OF_FILES, _OF_BLACK_BOX = (
+    ("vectors", "results", "cases", "outputs"),
+    ("drop_prob", "block_size", "data_format", "convention", "dtype", "false_alarm"),
+)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    excluded: tuple[str, ...] = _OF_BLACK_BOX
+    needed = "vectors", "results"
+    if options.black_box is not None:
+        excluded, needed = _OF_FILES, ("drop_prob", "block_size")
+    given = {name for name, value in vars(options).items() if value is not None}
+    forms = "verify OUT RESULTS [--cases --outputs], or verify --black-box X Y --drop-prob P --block-size B [...]"
+    if given.intersection(excluded) or not given.issuperset(needed):
+        raise ValueError(f"the command is {forms}")
+    report = _report_of_files(options) if options.black_box is None else _report_of_black_box(options)
+    _print(report.to_json() if options.json else f"{report}")
+    return 0 if report.passed else 1
+
+
+def _report_of_files(options: argparse.Namespace) -> Report:
+    outputs = OUTPUTS if options.outputs is None else [name.strip() for name in options.outputs.split(",")]
+    return verify_results(options.vectors, options.results, cases=options.cases, outputs=outputs)
+
+
+def _report_of_black_box(options: argparse.Namespace) -> Report:
+    x, y = (read_array(Path(path), options.dtype) for path in options.black_box)
+    if options.dtype not in (None, x.dtype.name):
+        raise ValueError(f"{options.black_box[0]} must be of dtype {options.dtype}, and is of {x.dtype}")
+    given = ("data_format", "convention", "false_alarm")
+    report = verify_black_box(
+        x,
+        y,
+        options.drop_prob,
+        options.block_size[0] if len(options.block_size) == 1 else options.block_size,
+        **{name: getattr(options, name) for name in given if getattr(options, name) is not None},
+    )
+    return replace(report, backend=options.black_box[1])
 
 
 _CHANNELS_FIRST = tuple(name for name, (first, _) in DATA_FORMATS.items() if first)

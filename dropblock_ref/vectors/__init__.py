@@ -3,12 +3,16 @@
 `write_vectors` writes them (``python -m dropblock_ref vectors OUT``), and `schema.json` describes their manifest.
 """
 
+from .black_box import verify_black_box
 from .cases import CASES, SMALL_CASES, Case
+from .verify import verify_results
 from .write import write_vectors
 
 __all__ = [
     "CASES",
     "SMALL_CASES",
     "Case",
+    "verify_black_box",
+    "verify_results",
     "write_vectors",
 ]
