@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from blocks import DOCS, fenced, table
+from blocks import DOCS, fenced, table, wrapped
 
 from dropblock_ref.vectors import write_vectors
 
@@ -91,7 +91,7 @@ def _programs() -> Iterator[Path]:
 
 
 def shell(command: str, *, fails: bool = False) -> None:
-    """Write a command and what it prints; `fails` says that it must."""
+    """Write a command and what it prints; `fails` says whether its exit code must be another than 0."""
     place = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     environment = os.environ | {"PATH": place, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
@@ -105,7 +105,13 @@ def shell(command: str, *, fails: bool = False) -> None:
     assert (done.returncode != 0) == fails, done.stdout + done.stderr
     fenced(command, "sh")
     if done.stdout:
-        fenced(done.stdout, "text")
+        fenced(wrapped(done.stdout, 100), "text")
+
+
+def program(name: str, text: str) -> None:
+    """Write a Python program and put it where the commands run."""
+    fenced(text, "python")
+    (Path(_workplace().name) / name).write_text(text.strip() + "\n", encoding="utf-8")
 
 
 def part(file: str, first: str, last: str) -> None:
