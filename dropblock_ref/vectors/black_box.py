@@ -247,7 +247,7 @@ def _repeated(outputs: _Outputs, axis: str, budget: float) -> Verdict:
             nothing = "" if group.any() else ": nothing is dropped"
             wrong = (
                 f"every {axis} must draw masks of its own, but {axis}s {first} and {number} have the same {masks} "
-                f"(by chance with probability at most {chance:.1e}){nothing}\non {outputs.one}"
+                f"masks (by chance with probability at most {chance:.1e}){nothing}\non {outputs.one}"
             )
             break
     return Verdict(f"any two {axis}s that share their masks ({outputs.one})", wrong)
