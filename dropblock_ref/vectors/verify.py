@@ -191,7 +191,7 @@ def _find_wrong_zeros(
     index = tuple(int(i) for i in np.argwhere(wrong)[0])
     return Problem(
         "values",
-        f"dropped cells must be {arrays[output][index]}, but {np.count_nonzero(wrong)} of {np.count_nonzero(dropped)} "
+        f"dropped cells must be 0{' or nan' if np.isnan(arrays[output][index]) else ''}, but {np.count_nonzero(wrong)} of {np.count_nonzero(dropped)} "
         f"are not, the first at index {index}: seen {seen[index]}\n{map_picture(~dropped, wrong, vector.layout)}",
     )
 
