@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 
+from dropblock_ref import CONVENTIONS
+from dropblock_ref.cli import main
 from dropblock_ref.vectors import write_vectors
 
 HERE = Path(__file__).parent
-DTYPES = ("float32", "float64")
-
-
-def find_program(name: str, package: str) -> str:
-    found = shutil.which(name)
-    assert found is not None, f"this test needs {name}, for example the package {package} of Debian"
-    return found
+COMPILE = "cc -std=c99 -Wall -Wextra -Werror -O2"
+# What the programs do: all conventions but one that counted kept cells otherwise, if there were one.
+OF_BATCH = [name for name, convention in CONVENTIONS.items() if convention.scale_over == "batch"]
+PATTERNS = [f"{name}/*_{dtype}_*" for name in OF_BATCH for dtype in ("float32", "float64")]
+VALUES = {"scale", "replayed_values", "gradient"}
+IDENTITIES = {"evaluation_identity", "zero_drop_prob_identity", "evaluation_gradient"}
+Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(scope="module")
@@ -29,54 +32,66 @@ def vectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def command(language: str, folder: Path, *, planted_bug: bool) -> list[str]:
-    """What runs the program, but for VECTORS and RESULTS."""
-    if language == "JavaScript":
-        return [find_program("node", "nodejs"), str(HERE / "dropblock.js")]
-    program = str(folder / "dropblock")
-    flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-O2", *(["-DPLANTED_BUG"] if planted_bug else [])]
-    subprocess.run([find_program("cc", "gcc"), *flags, str(HERE / "dropblock.c"), "-o", program, "-lm"], check=True)
-    return [program]
+def need(program: str, package: str) -> None:
+    assert shutil.which(program), f"this test needs {program}, for example the package {package} of Debian"
 
 
-def results_of(language: str, vectors: Path, folder: Path, *, planted_bug: bool = False) -> Path:
-    results = folder / "results"
-    last = ["planted-bug"] if planted_bug and language == "JavaScript" else []
-    program = command(language, folder, planted_bug=planted_bug)
-    subprocess.run([*program, str(vectors), str(results), *last], check=True)
-    return results
+def run_c(vectors: Path, results: Path, *flags: str) -> None:
+    need("cc", "build-essential")
+    program = results.parent / "dropblock"
+    subprocess.run([*COMPILE.split(), *flags, HERE / "dropblock.c", "-o", program, "-lm"], check=True)
+    subprocess.run([program, vectors, results], check=True)
 
 
-def wrong_cases(vectors: Path, results: Path) -> dict[str, set[str]]:
-    """Case -> which of its arrays are not as they should be, within 4 ulps."""
-    wrong: dict[str, set[str]] = {}
-    for case in json.loads((vectors / "manifest.json").read_text("utf-8"))["cases"]:
-        for name in ("keep_mask", "y", "x_bar") if case["dtype"] in DTYPES else ():
-            expected = np.load(vectors / case["name"] / f"{name}.npy")
-            got = np.load(results / case["name"] / f"{name}.npy", allow_pickle=False)
-            assert (got.dtype, got.shape) == (expected.dtype, expected.shape)
-            if name == "keep_mask":
-                same = np.array_equal(got, expected)
-            else:
-                same = np.allclose(got, expected, rtol=4 * np.finfo(got.dtype).eps, atol=0, equal_nan=True)
-            if not same:
-                wrong.setdefault(case["name"], set()).add(name)
-    return wrong
+def run_javascript(vectors: Path, results: Path, *arguments: str) -> None:
+    need("node", "nodejs")
+    subprocess.run(["node", HERE / "dropblock.js", vectors, results, *arguments], check=True)
 
 
-@pytest.mark.parametrize("language", ["C", "JavaScript"])
-def test_a_foreign_program_does_what_every_convention_says(language: str, vectors: Path, tmp_path: Path) -> None:
-    assert wrong_cases(vectors, results_of(language, vectors, tmp_path)) == {}
+def verify(capsys: Capture, vectors: Path, results: Path) -> tuple[int, dict[str, dict[str, Any]]]:
+    """Exit code of the command, and what it says of each check."""
+    capsys.readouterr()
+    code = main(["verify", str(vectors), str(results), "--cases", ",".join(PATTERNS), "--json"])
+    printed = json.loads(capsys.readouterr().out)
+    (report,) = printed if isinstance(printed, list) else [printed]
+    return code, {result["name"]: result for result in report["results"]}
 
 
-def test_even_blocks_on_the_wrong_side_are_found(vectors: Path, tmp_path: Path) -> None:
-    wrong = wrong_cases(vectors, results_of("C", vectors, tmp_path, planted_bug=True))
-    assert wrong
+def names_of(checks: dict[str, dict[str, Any]], status: str) -> set[str]:
+    return {name for name, result in checks.items() if result["status"] == status}
 
 
-def test_a_scale_per_sample_is_found(vectors: Path, tmp_path: Path) -> None:
-    wrong = wrong_cases(vectors, results_of("JavaScript", vectors, tmp_path, planted_bug=True))
-    assert wrong
+@pytest.mark.parametrize("run", [run_c, run_javascript])
+def test_a_foreign_program_does_what_every_convention_says(
+    run: Any, vectors: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    run(vectors, tmp_path / "results")
+    code, checks = verify(capsys, vectors, tmp_path / "results")
+    assert (code, names_of(checks, "passed")) == (0, set(checks))
+    cases = json.loads((vectors / "manifest.json").read_text("utf-8"))["cases"]
+    number = sum(case["dtype"] in ("float32", "float64") and case["scale_over"] == "batch" for case in cases)
+    assert checks["files"]["message"] == f"{3 * number} files"
+    assert checks["replayed_mask"]["message"] == f"{number} cases"
+
+
+def test_even_blocks_on_the_wrong_side_are_found(vectors: Path, tmp_path: Path, capsys: Capture) -> None:
+    run_c(vectors, tmp_path / "results", "-DPLANTED_BUG")
+    code, checks = verify(capsys, vectors, tmp_path / "results")
+    assert code == 1
+    assert names_of(checks, "failed") == {"replayed_mask", *VALUES}
+    assert names_of(checks, "passed") == {"files", "shape_and_dtype", *IDENTITIES}
+    message = checks["replayed_mask"]["message"]
+    assert "the mask must drop the blocks of (2, 2) around the drawn seeds (convention 'paper')" in message
+    assert set(re.findall(r"_(\w+?)/keep_mask", re.sub(r"\S+_float\d\d", "", message))) == {"even", "per_axis"}
+
+
+def test_kept_cells_counted_per_sample_are_found(vectors: Path, tmp_path: Path, capsys: Capture) -> None:
+    run_javascript(vectors, tmp_path / "results", "planted-bug")
+    code, checks = verify(capsys, vectors, tmp_path / "results")
+    assert code == 1
+    assert names_of(checks, "failed") == VALUES
+    assert names_of(checks, "passed") == {"files", "shape_and_dtype", "replayed_mask", *IDENTITIES}
+    assert "which is kept cells counted in this sample only" in checks["scale"]["message"]
 
 
 @pytest.mark.parametrize("name", ["dropblock.c", "dropblock.js"])
@@ -84,3 +99,12 @@ def test_a_program_is_short_enough_to_be_an_example(name: str) -> None:
     lines = (HERE / name).read_text("utf-8").splitlines()
     assert len(lines) < 150
     assert max(map(len, lines)) <= 120
+
+
+@pytest.mark.parametrize("run", [run_c, run_javascript])
+def test_a_missing_compiler_or_interpreter_is_a_failure_in_words(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(AssertionError, match=r"this test needs (cc|node), for example the package \S+ of Debian"):
+        run(tmp_path, tmp_path / "results")
