@@ -189,10 +189,11 @@ def _find_wrong_zeros(
     if not wrong.any():
         return None
     index = tuple(int(i) for i in np.argwhere(wrong)[0])
+    expected = "0 or nan" if np.isnan(arrays[output][index]) else "0"
     return Problem(
         "values",
-        f"dropped cells must be {arrays[output][index]}, but {np.count_nonzero(wrong)} of {np.count_nonzero(dropped)} "
-        f"are not, the first at index {index}: seen {seen[index]}\n{map_picture(~dropped, wrong, vector.layout)}",
+        f"dropped cells must be {expected}, but {np.count_nonzero(wrong)} of {np.count_nonzero(dropped)} are not, the "
+        f"first at index {index}: seen {seen[index]}\n{map_picture(~dropped, wrong, vector.layout)}",
     )
 
 
