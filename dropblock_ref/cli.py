@@ -1,4 +1,4 @@
-"""The command line: `check`, `identify` and `vectors` for implementations, `drop` and `theory` for what they must do.
+"""The command line: `check`, `identify`, `vectors`, `verify` for implementations, `drop`, `theory` for the algorithm.
 
 Exit codes: 0 all passed, 1 something failed, 2 a usage error.
 """

@@ -100,7 +100,7 @@ def verify_results(
     ...     verify_results(folder, folder).passed  # the test vectors themselves are right results
     True
     """
-    asked = tuple(outputs)
+    asked = tuple(dict.fromkeys(outputs))
     for output in asked:
         check_choice(output, "outputs", OUTPUTS)
     if not asked:
@@ -112,7 +112,7 @@ def verify_results(
     tallies = {check: _Tally() for check in (*_OF_FILES, *dict.fromkeys(itertools.chain(*_CHECKS_OF.values())))}
     for vector in chosen:
         arrays = vector.read()
-        for output in dict.fromkeys(asked):
+        for output in asked:
             _judge_file(vector, arrays, output, root / vector.name / f"{output}.npy", tallies)
     conventions = ", ".join(dict.fromkeys(vector.rules.name for vector in chosen))
     return Report(str(root), conventions, 0, tuple(_result(check, tally, asked) for check, tally in tallies.items()))
@@ -200,19 +200,24 @@ def _find_wrong_zeros(
 def _result(check: str, tally: _Tally, asked: tuple[str, ...]) -> CheckResult:
     """What a check says of all cases."""
     modes = {mode: output for (output, mode), checks in _CHECKS_OF.items() if check in checks}
-    what, others = ("files", "files") if check in _OF_FILES else ("cases", " and ".join(_OF_FILES))
-    left_out = f"; {tally.left_out} {what} cannot be judged, see {others}" if tally.left_out else ""
+    what, others = ("file", "files") if check in _OF_FILES else ("case", " and ".join(_OF_FILES))
+    left_out = f"; {_number(tally.left_out, what)} cannot be judged, see {others}" if tally.left_out else ""
+    number = _number(tally.files, what)
     if tally.failures:
         names = list(tally.failures)
         more = f", and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
         text = (
-            f"{len(names)} of {tally.files} {what} are wrong{left_out}: {', '.join(names[:_NAMES_SHOWN])}{more}\n"
+            f"{len(names)} of {number} are wrong{left_out}: {', '.join(names[:_NAMES_SHOWN])}{more}\n"
             f"{names[0]}: {tally.failures[names[0]]}"
         )
         return CheckResult(check, "failed", text, tally.masks)
     if tally.files:
-        return CheckResult(check, "passed", f"{tally.files} {what}{left_out}", tally.masks)
+        return CheckResult(check, "passed", f"{number}{left_out}", tally.masks)
     reason = left_out.removeprefix("; ") or f"no case is {' or '.join(modes)}"
     if modes and (output := next(iter(modes.values()))) not in asked:
         reason = f"{output} is not looked at, only {', '.join(asked)}"
     return CheckResult(check, "not_applicable", reason)
+
+
+def _number(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
