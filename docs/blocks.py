@@ -27,6 +27,15 @@ def fenced(text: str, language: str) -> None:
     print(f"\n```{language}\n{text.strip(chr(10))}\n```\n")
 
 
+def wrapped(text: str, width: int = 80) -> str:
+    """The text with its long lines broken, and what follows a break indented."""
+    lines = []
+    for line in text.splitlines():
+        indent = " " * (len(line) - len(line.lstrip()) + 4)
+        lines += textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False) or [""]
+    return "\n".join(lines)
+
+
 def include(path: str) -> None:
     """Write a whole file of docs/, as code."""
     fenced((DOCS / path).read_text(encoding="utf-8"), "python")
@@ -139,7 +148,7 @@ def rooms() -> None:
     package = DOCS.parent / "dropblock_ref"
     order = [
         *("arguments", "layout", "convention", "geometry", "seed_probability", "seeds", "dilation", "normalization"),
-        *("dropblock", "schedule", "theory", "plot", "testing", "backends", "cli"),
+        *("dropblock", "schedule", "theory", "plot", "testing", "backends", "vectors", "cli"),
     ]
     files = [package / name / "__init__.py" if (package / name).is_dir() else package / f"{name}.py" for name in order]
     rows = []

@@ -1,4 +1,4 @@
-"""The command line: `check` and `identify` for implementations, `drop` for Algorithm 1, `theory` for exact numbers.
+"""The command line: `check`, `identify`, `vectors`, `verify` for implementations, `drop`, `theory` for the algorithm.
 
 Exit codes: 0 all passed, 1 something failed, 2 a usage error.
 """
@@ -12,12 +12,14 @@ import math
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from . import backends, theory
-from .arguments import check_integer, check_shape, check_spatial_shape, describe, describe_error
+from .arguments import FLOATING_DTYPES, check_integer, check_shape, check_spatial_shape, describe, describe_error
 from .convention import CONVENTIONS
 from .dropblock import trace
 from .geometry import accepts_block
@@ -27,6 +29,9 @@ from .testing.backend import Backend
 from .testing.identification import identify
 from .testing.oracle import CHECKS, run_checks, select_checks
 from .testing.report import CheckResult, Report
+from .vectors import verify_black_box, verify_results, write_vectors
+from .vectors.npy import read_array
+from .vectors.verify import OUTPUTS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,11 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         return command(options)
-    except (ValueError, TypeError, ImportError, MemoryError) as error:
-        parser.exit(2, f"dropblock_ref: error: {error}\n")
     except BrokenPipeError:  # as in `check --list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at the end
         return 1
+    except (ValueError, TypeError, ImportError, MemoryError, OSError) as error:
+        parser.exit(2, f"dropblock_ref: error: {error}\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -105,6 +110,45 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--convention", choices=tuple(CONVENTIONS), default="paper")
     which.add_argument("--all", action="store_true", help="compare all conventions")
     exact.set_defaults(command=_theory)
+
+    vectors = commands.add_parser(
+        "vectors",
+        help="write test vectors for programs in other languages",
+        description="Write test vectors: .npy files, a manifest in JSON and its schema.",
+    )
+    vectors.add_argument("folder", metavar="OUT", help="a folder that does not exist yet, or an empty one")
+    vectors.add_argument("--small", action="store_true", help="only a few dozen cases")
+    vectors.set_defaults(command=_vectors)
+
+    verify = commands.add_parser(
+        "verify",
+        help="judge what a program in another language wrote",
+        description="Judge what another program wrote: for the test vectors in OUT its keep_mask.npy, y.npy and "
+        "x_bar.npy in RESULTS/<name of the case>; or with --black-box an output that it drew with its own random "
+        "numbers.",
+    )
+    verify.add_argument(
+        "vectors", nargs="?", metavar="OUT", help="the test vectors, as the command vectors writes them"
+    )
+    verify.add_argument("results", nargs="?", metavar="RESULTS", help="a folder with a folder per case")
+    verify.add_argument("--cases", metavar="PATTERNS", help="of names of cases, with commas: 'timm/*float32*'")
+    verify.add_argument("--outputs", metavar="NAMES", help=f"what the program wrote, of {','.join(OUTPUTS)}")
+    verify.add_argument(
+        "--black-box",
+        nargs=2,
+        metavar=("X", "Y"),
+        help="x, and y or with one more axis in front the y of successive calls, as .npy files",
+    )
+    verify.add_argument("--drop-prob", type=float)
+    verify.add_argument("--block-size", type=_integers, help="one integer, or one per spatial axis")
+    verify.add_argument("--data-format", choices=tuple(DATA_FORMATS), help="default channels_first")
+    verify.add_argument("--convention", choices=tuple(CONVENTIONS), help="default paper")
+    verify.add_argument("--dtype", choices=FLOATING_DTYPES, help="of x and y; bfloat16 is written as its uint16 bits")
+    verify.add_argument(
+        "--false-alarm", type=float, metavar="P", help="bound of the probability to fail a correct one (default 1e-9)"
+    )
+    verify.add_argument("--json", action="store_true", help="print a JSON list of one report, as check does")
+    verify.set_defaults(command=_verify)
     return parser
 
 
@@ -135,7 +179,7 @@ def _check(options: argparse.Namespace) -> int:
         if not options.json:
             _print(f"{report}\n")
     if options.json:
-        _print(json.dumps([json.loads(report.to_json()) for report in reports], indent=2))
+        _print(_as_json(reports))
     else:
         _print(_summary(reports))
     return 0 if all(report.passed for report in reports) else 1
@@ -170,6 +214,10 @@ def _run(backend: Backend, checks: list[str] | None, seed: int, false_alarm: flo
             sys.stderr.write(f"\r\x1b[K{text}")
             sys.stderr.flush()
     return Report(backend.name, backend.rules.name, seed, tuple(results))
+
+
+def _as_json(reports: list[Report]) -> str:
+    return json.dumps([json.loads(report.to_json()) for report in reports], indent=2)
 
 
 def _summary(reports: list[Report]) -> str:
@@ -265,6 +313,52 @@ def _numbers(drop_prob: float, block_size: Any, shape: tuple[int, ...], conventi
         "centre": float(dropped[tuple(S // 2 for S in dropped.shape)]),
         "calibrated": theory.calibrated_gamma(drop_prob, **how),
     }
+
+
+def _vectors(options: argparse.Namespace) -> int:
+    number = write_vectors(options.folder, small=options.small)
+    _print(f"{number} cases in {options.folder}")
+    return 0
+
+
+_OF_FILES, _OF_BLACK_BOX = (
+    ("vectors", "results", "cases", "outputs"),
+    ("drop_prob", "block_size", "data_format", "convention", "dtype", "false_alarm"),
+)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    excluded: tuple[str, ...] = _OF_BLACK_BOX
+    needed = "vectors", "results"
+    if options.black_box is not None:
+        excluded, needed = _OF_FILES, ("drop_prob", "block_size")
+    given = {name for name, value in vars(options).items() if value is not None}
+    forms = "verify OUT RESULTS [--cases --outputs], or verify --black-box X Y --drop-prob P --block-size B [...]"
+    if given.intersection(excluded) or not given.issuperset(needed):
+        raise ValueError(f"the command is {forms}")
+    report = _report_of_files(options) if options.black_box is None else _report_of_black_box(options)
+    _print(_as_json([report]) if options.json else f"{report}")
+    return 0 if report.passed else 1
+
+
+def _report_of_files(options: argparse.Namespace) -> Report:
+    outputs = OUTPUTS if options.outputs is None else [name.strip() for name in options.outputs.split(",")]
+    return verify_results(options.vectors, options.results, cases=options.cases, outputs=outputs)
+
+
+def _report_of_black_box(options: argparse.Namespace) -> Report:
+    x, y = (read_array(Path(path), options.dtype) for path in options.black_box)
+    if options.dtype not in (None, x.dtype.name):
+        raise ValueError(f"{options.black_box[0]} must be of dtype {options.dtype}, and is of {x.dtype}")
+    given = ("data_format", "convention", "false_alarm")
+    report = verify_black_box(
+        x,
+        y,
+        options.drop_prob,
+        options.block_size[0] if len(options.block_size) == 1 else options.block_size,
+        **{name: getattr(options, name) for name in given if getattr(options, name) is not None},
+    )
+    return replace(report, backend=options.black_box[1])
 
 
 _CHANNELS_FIRST = tuple(name for name, (first, _) in DATA_FORMATS.items() if first)

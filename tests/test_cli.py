@@ -388,6 +388,22 @@ def test_drop_with_nothing_or_everything_dropped(capsys: Capture) -> None:
     assert out.endswith("scale\n0.0\n")
 
 
+# vectors
+
+
+def test_vectors_are_written_where_nothing_is(capsys: Capture, tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "vectors"
+    code, out, err = run(capsys, "vectors", str(folder), "--small")
+    cases = json.loads((folder / "manifest.json").read_text("utf-8"))["cases"]
+    assert (code, out, err) == (0, f"{len(cases)} cases in {folder}\n", "")
+    assert len(list(folder.rglob("*.npy"))) == 7 * len(cases)
+    assert usage_error(capsys, "vectors", str(folder)).endswith(
+        f"folder must not exist or be an empty folder, got '{folder}'"
+    )
+    assert str(folder / "schema.json") in usage_error(capsys, "vectors", str(folder / "schema.json" / "below"))
+    usage_error(capsys, "vectors")
+
+
 # The program
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import dropblock_ref
-from dropblock_ref import backends, plot, testing, theory
+from dropblock_ref import backends, plot, testing, theory, vectors
 from dropblock_ref.testing import strategies
 
 PACKAGE = Path(dropblock_ref.__file__).parent
@@ -67,6 +67,7 @@ ROOMS = (
     "theory",
     "testing",
     "backends",
+    "vectors",
     "plot",
     "cli",
     "__main__",
@@ -153,7 +154,7 @@ def test_each_file_imports_only_from_files_above_it(path: Path) -> None:
 def test_every_public_name_is_on_the_page_about_the_api_and_has_an_example() -> None:
     page = (PACKAGE.parent / "docs" / "api.md").read_text(encoding="utf-8")
     listed = set(re.findall(r"^   (dropblock_ref\.\S+)$", page, re.MULTILINE))
-    rooms = (dropblock_ref, theory, testing, strategies, backends, plot)
+    rooms = (dropblock_ref, theory, testing, strategies, backends, plot, vectors)
     public = {f"{room.__name__}.{name}" for room in rooms for name in room.__all__}
     constants = {name for name in public if name.rpartition(".")[2].isupper()}
     assert public - constants - {strategies.__name__} == listed

@@ -7,14 +7,13 @@ import io
 import math
 import re
 import sys
-import textwrap
 from collections.abc import Iterable
 from configparser import ConfigParser
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from blocks import DOCS, fenced, table
+from blocks import DOCS, fenced, table, wrapped
 
 import dropblock_ref
 from dropblock_ref import backends, cli, theory
@@ -28,11 +27,7 @@ def _printed(function: Any, *arguments: Any, width: int = 80) -> str:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         function(*arguments)
-    lines = []
-    for line in printed.getvalue().splitlines():
-        indent = " " * (len(line) - len(line.lstrip()) + 4)
-        lines += textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False) or [""]
-    return "\n".join(lines)
+    return wrapped(printed.getvalue(), width)
 
 
 def session(code: str, width: int = 80) -> None:

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..arguments import FLOATING_DTYPES, as_array, check_floating, check_probability
 from ..convention import PAPER, Convention, find_convention
@@ -57,13 +58,7 @@ def assert_valid_output(
     x = check_floating(x, "x")
     convention = find_convention(convention)
     place_block(block_size, find_layout(data_format, x.shape, "x").spatial_shape(x.shape), convention)
-    with np.errstate(all="ignore"):
-        unreadable = int(np.count_nonzero((x == 0) | ~np.isfinite(x)))
-    if unreadable:
-        raise ValueError(
-            f"x must have no zeros and be finite, so that a zero of y means a dropped cell; {unreadable} of {x.size} "
-            "cells are not (make_input makes such an x)"
-        )
+    check_readable(x)
     problems = find_problems(x, as_array(y, "y"), block_size, data_format, convention)
     if problems:
         raise AssertionError("\n".join(problem.text for problem in problems))
@@ -129,16 +124,12 @@ def assert_drop_rate(
         raise AssertionError(f"the output has shape {y.shape}; expected that of x, {x.shape}")
     if not x.size:
         raise ValueError(f"x must have samples to count, got shape {x.shape}")
-    if ((x == 0) | ~np.isfinite(x)).any():
-        raise ValueError(
-            "x must have no zeros and be finite, so that a zero of y means a dropped cell; make_input makes such an x"
-        )
+    check_readable(x)
     masks = math.prod(mask_shape(x.shape, layout, convention)) // math.prod(spatial_shape)
     if y.dtype.name not in FLOATING_DTYPES:
         raise AssertionError(f"the output has dtype {y.dtype}; expected that of x, {x.dtype}")
     seen = float(np.mean(read_dropped(y, counted_axes(layout, convention))))
-    block = place_block(block_size, spatial_shape, convention).size
-    part = math.prod(min(b, S) for b, S in zip(block, spatial_shape, strict=True)) / math.prod(spatial_shape)
+    part = largest_block_fraction(block_size, spatial_shape, convention)
     alarm = drop_fraction_deviation(masks, expected, variance, part, false_alarm, sides=2)
     if abs(seen - expected) > alarm:
         sure = alarm + drop_fraction_deviation(masks, expected, variance, part, MISS)
@@ -148,6 +139,23 @@ def assert_drop_rate(
             f"{seen:.6f} are. A correct implementation is off by more than {alarm:.6f} with probability at most "
             f"{false_alarm:g}; an error of about {sure:.6f} is found with probability {1 - MISS}"
         )
+
+
+def check_readable(x: NDArray[Any]) -> None:
+    """Refuse an x of which y cannot show the mask."""
+    with np.errstate(all="ignore"):
+        unreadable = int(np.count_nonzero((x == 0) | ~np.isfinite(x)))
+    if unreadable:
+        raise ValueError(
+            f"x must have no zeros and be finite, so that a zero of y means a dropped cell; {unreadable} of {x.size} "
+            "cells are not (make_input makes such an x)"
+        )
+
+
+def largest_block_fraction(block_size: Any, spatial_shape: tuple[int, ...], convention: Convention) -> float:
+    """The largest part of a map that one block covers."""
+    block = place_block(block_size, spatial_shape, convention).size
+    return math.prod(min(b, S) for b, S in zip(block, spatial_shape, strict=True)) / math.prod(spatial_shape)
 
 
 def check_false_alarm(value: Any) -> float:

@@ -2,51 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arguments import check_block_size
 from ..geometry import place_block
 from ..seed_probability import calibrate, gamma
-from ..theory import drop_fraction_variance, drop_probability, expected_drop_fraction
+from ..theory import drop_fraction_variance, expected_drop_fraction
+from . import rates
 from .backend import Backend
 from .check import CheckFailure, Map, NotApplicable, Outcome, Run, check
 from .maps import DESIGNED, DESIGNED_FURTHER, REALISTIC, SMALL, kinds
-from .statistics import MISS, SURE, bernstein_deviation, binomial_detectable, binomial_draws, binomial_p_values
+from .statistics import MISS, bernstein_deviation, binomial_draws
 
 _CELLS_PER_CALL = 1_000_000
 _CELLS_PER_CALL_IN_OTHER_DTYPES = 50_000  # a count of more may overflow in float16, which is low_precision's business
-_WRONG_RATE = 1e-6  # cells whose rate is off at this level, over all of a map, are not judged in pairs
 _REALISTIC = (REALISTIC, "map of realistic size")
 _DESIGNED = ((*DESIGNED, *DESIGNED_FURTHER), "small map that is designed for the rates of cells")
 _SMALL = (SMALL, "small map")
 
 
 def coincidence_bound(run: Run, one: Map, *, samples: int, channels: int) -> float:
-    """An upper bound of the probability that two independent draws of so many masks are the same.
-
-    Cells that no seed covers together are independent; two draws agree on one with probability P^2 + (1 - P)^2.
-    """
-    dropped = _independent_cells(run, one)
-    masks = samples * (1 if run.backend.rules.shared_channels else channels)
-    return float(np.prod(dropped**2 + (1 - dropped) ** 2) ** masks)
+    """An upper bound of the probability that two independent draws of so many masks are the same."""
+    return rates.coincidence_bound(one, run.backend.rules, _number_of_masks(run, samples, channels))
 
 
 def _all_dropped_bound(run: Run, one: Map, *, samples: int, channels: int) -> float:
     """An upper bound of the probability that so many masks drop everything."""
-    masks = samples * (1 if run.backend.rules.shared_channels else channels)
-    return float(np.prod(_independent_cells(run, one)) ** masks)
+    return rates.all_dropped_bound(one, run.backend.rules, _number_of_masks(run, samples, channels))
 
 
-def _independent_cells(run: Run, one: Map) -> NDArray[np.float64]:
-    """The drop probabilities of cells a block apart, which no seed covers together."""
-    lattice = tuple(slice(None, None, size) for size in check_block_size(one.block_size, len(one.spatial_shape)))
-    return drop_probability(one.drop_prob, one.block_size, one.spatial_shape, convention=run.backend.rules)[lattice]
+def _number_of_masks(run: Run, samples: int, channels: int) -> int:
+    return samples * (1 if run.backend.rules.shared_channels else channels)
 
 
 def _masks(
@@ -85,52 +75,21 @@ def _reproduce(run: Run) -> str:
     return f"reproduce: {run.check_call()}"
 
 
-def _percent(relative: float) -> str:
-    if np.isinf(relative):
-        return "no"
-    return f"{100 * relative:.2g} %" if relative < 1 else f"{100 * relative:.0f} %"
-
-
 def compare_cell_rates(run: Run, one: Map, samples: int, channels: int, budget: float) -> None:
     """Compare the rate of every cell with the exact one."""
     counts = np.zeros(int(np.prod(one.spatial_shape)), dtype=np.int64)
     for dropped in _masks(run, one, samples, channels):
         counts += dropped.sum(axis=(0, 1))
-    _judge_cells(run, one, counts, samples * channels, budget)
+    _settle(run, one, rates.judge_cells(one, run.backend.rules, counts, samples * channels, budget))
 
 
-def _judge_cells(run: Run, one: Map, counts: NDArray[np.int64], draws: int, budget: float) -> None:
-    expected = drop_probability(one.drop_prob, one.block_size, one.spatial_shape, convention=run.backend.rules).ravel()
-    expected = np.minimum(expected, SURE)
-    p_values = binomial_p_values(counts, draws, expected)
-    each = budget / counts.size
-    run.detects.append(
-        f"{_percent(binomial_detectable(draws, float(expected.min()), each))} error of any cell's rate ({one})"
-    )
-    if (p_values <= each).any():
-        worst = _worst(p_values, counts / draws / expected)
-        cell = tuple(int(i) for i in np.unravel_index(worst, one.spatial_shape))
-        raise CheckFailure(
-            f"cell {cell} must be dropped with probability {expected[worst]:.6f}, and is dropped in {counts[worst]} of "
-            f"{draws} masks, {counts[worst] / draws:.6f} (p-value {p_values[worst]:.1e}; "
-            f"{np.count_nonzero(p_values <= each)} of {counts.size} cells differ); rates seen / expected:\n"
-            + _ratios(counts / draws / expected, one.spatial_shape)
-            + f"\non {one}\n{_reproduce(run)}"
-        )
-
-
-def _worst(p_values: NDArray[np.float64], ratios: NDArray[np.float64]) -> int:
-    """The smallest p-value, and of those that are 0 the largest deviation."""
-    return int(np.lexsort((-np.abs(ratios - 1), p_values))[0])
-
-
-def _ratios(ratios: NDArray[np.float64], spatial_shape: tuple[int, ...]) -> str:
-    table = ratios.reshape(spatial_shape)
-    title = ""
-    while table.ndim > 2:
-        title += f"slice 0 of {table.shape[0]} in depth\n"
-        table = table[0]
-    return title + "\n".join(" ".join(f"{ratio:5.2f}" for ratio in row[:12]) for row in table[:12])
+def _settle(run: Run, one: Map, verdict: rates.Verdict) -> None:
+    """Enter what a comparison says into the present check."""
+    run.detects.append(verdict.detects)
+    if verdict.idle:
+        raise NotApplicable(verdict.idle)
+    if verdict.wrong:
+        raise CheckFailure(f"{verdict.wrong}\non {one}\n{_reproduce(run)}")
 
 
 @check("distribution", _REALISTIC, statistical=True)
@@ -182,7 +141,7 @@ def _map_rate(run: Run, one: Map, wanted: float, dtype: str, budget: float) -> s
     for dropped in _masks(run, one, samples, channels, dtype=dtype):
         total += int(np.count_nonzero(dropped))
     draws = samples * channels
-    run.detects.append(f"{_percent(wanted)} error of the map's rate ({one}{in_dtype})")
+    run.detects.append(f"{rates.percent(wanted)} error of the map's rate ({one}{in_dtype})")
     seen = total / (draws * float(np.prod(one.spatial_shape)))
     alarm = bernstein_deviation(draws, variance, budget, sides=2)
     if abs(seen - expected) >= alarm:
@@ -223,8 +182,8 @@ def _joint(run: Run, one: Map, samples: int, channels: int) -> _Joint:
         size = channels * int(np.prod(one.spatial_shape))
         together = np.zeros((size, size), dtype=np.int64)
         for dropped in _masks(run, one, samples, channels):
-            flat = dropped.reshape(len(dropped), size).astype(np.float32)
-            together += (flat.T @ flat).astype(np.int64)  # counts below 2^24 are exact in float32
+            flat = dropped.reshape(len(dropped), size)
+            together += rates.count_together(flat, flat)
         run.cache[key] = _Joint(one, samples, channels, together)
     else:
         run.draws += samples * channels
@@ -244,22 +203,10 @@ def _designed(run: Run) -> list[_Joint]:
             wanted = 0.2
         cells = int(np.prod(one.spatial_shape))
         each = run.share / (len(first) + len(further)) / cells
-        rates = drop_probability(one.drop_prob, one.block_size, one.spatial_shape, convention=run.backend.rules)
-        draws = binomial_draws(float(rates.min()), wanted, each)
+        draws = binomial_draws(float(rates.rates_of(one, run.backend.rules).min()), wanted, each)
         channels = 1 if run.backend.rules.shared_channels else max(1, min(8, 256 // cells))
         joints.append(_joint(run, one, -(-draws // channels), channels))
     return joints
-
-
-def _joint_probability(run: Run, one: Map) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """P(u and v dropped), and n(u, v), for all pairs of cells of a small map."""
-    rules = run.backend.rules
-    block = place_block(one.block_size, one.spatial_shape, rules)
-    positions = [np.indices((S, S)) for S in one.spatial_shape]
-    both: NDArray[np.int64] = reduce(np.kron, [block.covering(axis, u, v) for axis, (u, v) in enumerate(positions)])
-    n = np.diagonal(both)
-    q = 1 - gamma(one.drop_prob, one.block_size, one.spatial_shape, convention=rules)
-    return 1 - q ** n[:, None] - q**n + q ** (n[:, None] + n - both), both
 
 
 @check("distribution", _DESIGNED, statistical=True)
@@ -268,63 +215,20 @@ def cell_rates(run: Run) -> Outcome:
     joints = _designed(run)
     for joint in joints:
         draws = joint.samples * joint.channels
-        _judge_cells(run, joint.one, np.diagonal(joint.within_maps()), draws, run.share / len(joints))
+        counts = np.diagonal(joint.within_maps())
+        _settle(run, joint.one, rates.judge_cells(joint.one, run.backend.rules, counts, draws, run.share / len(joints)))
     return Outcome(kinds(joints))
 
 
 def _pairs(run: Run, *, overlapping: bool) -> Outcome:
     joints = _designed(run)
     for joint in joints:
-        probability, both = _joint_probability(run, joint.one)
-        u, v = np.nonzero(np.triu((both > 0) == overlapping, k=1))
         draws, together = joint.samples * joint.channels, joint.within_maps()
-        right = _rates_are_right(run, joint.one, np.diagonal(together), draws)
-        names = [f"cells {_cell(a, joint.one)} and {_cell(b, joint.one)} of one map" for a, b in zip(u, v, strict=True)]
-        pairs = _Pairs(together[u, v], draws, probability[u, v], right[u] & right[v], names.__getitem__)
-        _judge_pairs(run, joint.one, pairs, run.share / len(joints))
-    return Outcome(kinds(joints))
-
-
-def _cell(index: Any, one: Map) -> tuple[int, ...]:
-    return tuple(int(i) for i in np.unravel_index(int(index), one.spatial_shape))
-
-
-def _rates_are_right(run: Run, one: Map, counts: NDArray[Any], draws: int) -> NDArray[np.bool_]:
-    """Which cells, of one map after another, are dropped as often as they must be: only of these are pairs judged.
-
-    A wrong rate makes every joint rate wrong too, and is the business of the check of rates.
-    """
-    rates = drop_probability(one.drop_prob, one.block_size, one.spatial_shape, convention=run.backend.rules).ravel()
-    p_values = binomial_p_values(counts, draws, np.tile(rates, counts.size // rates.size))
-    return p_values > _WRONG_RATE / counts.size
-
-
-@dataclass(frozen=True)
-class _Pairs:
-    """How often the cells of many pairs were dropped together."""
-
-    counts: NDArray[np.int64]
-    draws: int
-    expected: NDArray[np.float64]  # the probability of each pair
-    judged: NDArray[np.bool_]
-    name: Callable[[int], str]
-
-
-def _judge_pairs(run: Run, one: Map, pairs: _Pairs, budget: float) -> None:
-    p_values = np.where(pairs.judged, binomial_p_values(pairs.counts, pairs.draws, pairs.expected), 1.0)
-    each = budget / pairs.counts.size
-    error = binomial_detectable(pairs.draws, float(pairs.expected.min()), each)
-    run.detects.append(f"{_percent(error)} error of any joint rate ({one})")
-    if not pairs.judged.any():
-        raise NotApplicable(f"the cells themselves are not dropped as often as they must be, see cell_rates ({one})")
-    if (p_values <= each).any():
-        worst = _worst(p_values, pairs.counts / pairs.draws / pairs.expected)
-        raise CheckFailure(
-            f"{pairs.name(worst)} must be dropped together with probability {pairs.expected[worst]:.6f}, and are in "
-            f"{pairs.counts[worst]} of {pairs.draws} draws, {pairs.counts[worst] / pairs.draws:.6f} (p-value "
-            f"{p_values[worst]:.1e}; {np.count_nonzero(p_values <= each)} of {pairs.counts.size} pairs differ)\n"
-            f"on {one}\n{_reproduce(run)}"
+        verdict = rates.judge_pairs_of_map(
+            joint.one, run.backend.rules, together, draws, run.share / len(joints), overlapping=overlapping
         )
+        _settle(run, joint.one, verdict)
+    return Outcome(kinds(joints))
 
 
 @check("distribution", _DESIGNED, statistical=True)
@@ -348,22 +252,20 @@ def _unless_own_masks(backend: Backend) -> str | None:
 @check("distribution", _DESIGNED, statistical=True, unless=_unless_own_masks)
 def channel_independence(run: Run) -> Outcome:
     """The masks of two channels of a sample are independent."""
-    joint = _designed(run)[0]
+    joint, rules = _designed(run)[0], run.backend.rules
     cells = joint.cells
-    rates = drop_probability(
-        joint.one.drop_prob, joint.one.block_size, joint.one.spatial_shape, convention=run.backend.rules
-    ).ravel()
-    expected = np.tile(np.multiply.outer(rates, rates), (joint.channels, joint.channels))
+    rate = rates.rates_of(joint.one, rules)
+    expected = np.tile(np.multiply.outer(rate, rate), (joint.channels, joint.channels))
     channel = np.arange(joint.channels * cells) // cells
     a, b = np.nonzero(channel[:, None] < channel)
 
     def describe_pair(k: int) -> str:
-        u, v = _cell(a[k] % cells, joint.one), _cell(b[k] % cells, joint.one)
+        u, v = rates.cell_of(a[k] % cells, joint.one), rates.cell_of(b[k] % cells, joint.one)
         return f"cell {u} of channel {channel[a[k]]} and cell {v} of channel {channel[b[k]]}"
 
-    right = _rates_are_right(run, joint.one, np.diagonal(joint.together), joint.samples)
-    pairs = _Pairs(joint.together[a, b], joint.samples, expected[a, b], right[a] & right[b], describe_pair)
-    _judge_pairs(run, joint.one, pairs, run.share)
+    right = rates.rates_are_right(joint.one, rules, np.diagonal(joint.together), joint.samples)
+    pairs = rates.Pairs(joint.together[a, b], joint.samples, expected[a, b], right[a] & right[b], describe_pair)
+    _settle(run, joint.one, rates.judge_pairs(joint.one, pairs, run.share))
     return Outcome(f"{joint.channels} channels ({joint.one})")
 
 
@@ -385,18 +287,7 @@ def _independent(
     run: Run, one: Map, first: NDArray[np.float32], second: NDArray[np.float32], budget: float, what: str
 ) -> None:
     """Each mask of one group is independent of each of the other; both groups are (draws, masks, cells)."""
-    draws, masks, cells = first.shape
-    a, b = first.reshape(draws, -1), second.reshape(draws, -1)
-    rates = drop_probability(one.drop_prob, one.block_size, one.spatial_shape, convention=run.backend.rules).ravel()
-    expected = np.tile(np.multiply.outer(rates, rates), (masks, second.shape[1])).ravel()
-
-    def describe_pair(k: int) -> str:
-        u, v = divmod(k, second.shape[1] * cells)
-        return f"cells {_cell(u % cells, one)} and {_cell(v % cells, one)} of two {what}"
-
-    judged = np.logical_and.outer(*(_rates_are_right(run, one, part.sum(axis=0), draws) for part in (a, b))).ravel()
-    counts = (a.T @ b).astype(np.int64).ravel()
-    _judge_pairs(run, one, _Pairs(counts, draws, expected, judged, describe_pair), budget)
+    _settle(run, one, rates.judge_independence(one, run.backend.rules, first, second, budget, what))
 
 
 @check("distribution", _SMALL, statistical=True)

@@ -143,9 +143,10 @@ def find_problems(
             return problems
         mask = first
     problem = _check_mask(mask, block_size, data_format, convention, layout, seeds)
-    if problem:
-        return [*problems, problem]
-    return problems + _check_values(x, y, mask, data_format, convention, layout, drop_prob)
+    if problem is None:
+        factor = scale(mask, data_format=data_format, convention=convention)
+        problem = find_value_problem(x, y, mask, factor, convention, layout, drop_prob)
+    return problems if problem is None else [*problems, problem]
 
 
 def _check_mask(
@@ -156,57 +157,83 @@ def _check_mask(
     layout: Layout,
     seeds: NDArray[np.bool_] | None,
 ) -> Problem | None:
-    if seeds is None:
-        largest = recover_seeds(mask, block_size, data_format=data_format, convention=convention)
-        expected = keep_mask(largest, block_size, data_format=data_format, convention=convention)
-        check, property_ = "legal_blocks", f"dropped cells must be a union of legal blocks of {block_size}"
-        legend = "# dropped, . kept, x dropped but in no legal block"
-    else:
+    if seeds is not None:
         try:
             expected = keep_mask(seeds, block_size, data_format=data_format, convention=convention)
         except ValueError as error:
             return Problem("replayed_mask", f"the drawn seeds are not legal: {error}")
-        check, property_ = "replayed_mask", f"the mask must drop the blocks of {block_size} around the drawn seeds"
-        legend = "# dropped, . kept, x dropped but should be kept, o kept but should be dropped, S seed"
+        return find_replayed_problem(mask, expected, seeds, block_size, convention, layout)
+    largest = recover_seeds(mask, block_size, data_format=data_format, convention=convention)
+    expected = keep_mask(largest, block_size, data_format=data_format, convention=convention)
+    property_ = f"dropped cells must be a union of legal blocks of {block_size} (convention {convention.name!r})"
+    legend = "# dropped, . kept, x dropped but in no legal block"
+    text = _compare_masks(mask, expected, property_, legend, layout)
+    return Problem("legal_blocks", text) if text else None
+
+
+def find_replayed_problem(
+    mask: NDArray[np.bool_],
+    expected: NDArray[np.bool_],
+    seeds: NDArray[np.bool_],
+    block_size: Any,
+    convention: Convention,
+    layout: Layout,
+) -> Problem | None:
+    """Where a mask is not the expected one of known seeds."""
+    property_ = f"the mask must drop the blocks of {block_size} around the drawn seeds (convention {convention.name!r})"
+    legend = "# dropped, . kept, x dropped but should be kept, o kept but should be dropped, S seed"
+    text = _compare_masks(mask, expected, property_, legend, layout, seeds)
+    return Problem("replayed_mask", text) if text else None
+
+
+def _compare_masks(
+    mask: NDArray[np.bool_],
+    expected: NDArray[np.bool_],
+    property_: str,
+    legend: str,
+    layout: Layout,
+    seeds: NDArray[np.bool_] | None = None,
+) -> str:
+    """Where two masks differ, in words and as a picture; empty where they are equal."""
     wrong = mask != expected
     if not wrong.any():
-        return None
+        return ""
     sample, channel, cell = _where(wrong, layout)
     index = layout.map_index(sample, channel)
     marks = {"x": (expected & ~mask)[index], "o": (mask & ~expected)[index]}
     if seeds is not None:
         marks = {"S": (seeds & ~mask)[index], **marks}
-    return Problem(
-        check,
-        f"{property_} (convention {convention.name!r}), but {np.count_nonzero(wrong)} of {mask.size} cells are not so, "
+    return (
+        f"{property_}, but {np.count_nonzero(wrong)} of {mask.size} cells are not so, "
         f"first in sample {sample}, channel {channel}, cell {cell}:\n"
         + picture(mask[index], marks, cell)
-        + f"\n({legend})",
+        + f"\n({legend})"
     )
 
 
-def _check_values(
+def find_value_problem(
     x: NDArray[Any],
     y: NDArray[Any],
     mask: NDArray[np.bool_],
-    data_format: str,
+    factor: float | NDArray[np.float64],
     convention: Convention,
     layout: Layout,
     drop_prob: float | None,
-) -> list[Problem]:
-    factor = scale(mask, data_format=data_format, convention=convention)
+) -> Problem | None:
+    """Where kept cells are not x * factor, or dropped cells are NaN without reason."""
     nan = np.isnan(y) & ~np.broadcast_to(mask, x.shape)
     if nan.any() and (convention.all_dropped == "zeros" or convention.scale_over == "none"):
-        return [Problem("values", f"cells are dropped and NaN; expected zeros, in {map_picture(mask, nan, layout)}")]
+        return Problem("values", f"cells are dropped and NaN; expected zeros, in {map_picture(mask, nan, layout)}")
     wide_x, wide_y = x.astype(np.float64), y.astype(np.float64)
     dtype = coarser(x.dtype, y.dtype)
     with np.errstate(all="ignore"):
         expected = wide_x * np.where(mask, factor, 0.0)
         off = np.abs(wide_y - expected)
         overflowed = expected.astype(dtype).astype(np.float64)  # a product may leave the range of the dtype
-    wrong = np.broadcast_to(mask, x.shape) & ~((off <= MAX_ULPS * ulp(expected, dtype)) | (wide_y == overflowed))
+    near = (off <= MAX_ULPS * ulp(expected, dtype)) | (wide_y == overflowed) | (np.isnan(x) & np.isnan(y))
+    wrong = np.broadcast_to(mask, x.shape) & ~near
     if not wrong.any():
-        return []
+        return None
     sample, channel, cell = _where(wrong, layout)
     index = layout.map_index(sample, channel)
     kept = np.broadcast_to(mask, x.shape)[index]
@@ -221,22 +248,18 @@ def _check_values(
     full = (sample, *_full_cell(layout, channel, cell))
     used = float(np.broadcast_to(factor, x.shape)[full])
     if steady.all() and abs(ratio - used) > ulp(np.asarray(used), dtype):
-        return [
-            Problem(
-                "scale",
-                f"kept cells must be multiplied by the scale count(M) / count_ones(M) = {used:.17g}, but in {place} "
-                f"they are multiplied by {ratio:.17g}{_explain(ratio, used, mask, layout, index, drop_prob, dtype)} "
-                f"({off[full] / ulp(expected[full], dtype):.3g} ulps of {dtype} off; {where} are wrong)\n{shown}",
-            )
-        ]
-    return [
-        Problem(
-            "values",
-            f"kept cells must be x * scale within {MAX_ULPS:g} ulps of {dtype}, but {where} are not, first in {place}, "
-            f"cell {cell}: x = {wide_x[full]:.9g}, expected {expected[full]:.9g}, seen {wide_y[full]:.9g} "
-            f"({off[full] / ulp(expected[full], dtype):.3g} ulps off)\n{shown}",
+        return Problem(
+            "scale",
+            f"kept cells must be multiplied by the scale count(M) / count_ones(M) = {used:.17g}, but in {place} "
+            f"they are multiplied by {ratio:.17g}{_explain(ratio, used, mask, layout, index, drop_prob, dtype)} "
+            f"({off[full] / ulp(expected[full], dtype):.3g} ulps of {dtype} off; {where} are wrong)\n{shown}",
         )
-    ]
+    return Problem(
+        "values",
+        f"kept cells must be x * scale within {MAX_ULPS:g} ulps of {dtype}, but {where} are not, first in {place}, "
+        f"cell {cell}: x = {wide_x[full]:.9g}, expected {expected[full]:.9g}, seen {wide_y[full]:.9g} "
+        f"({off[full] / ulp(expected[full], dtype):.3g} ulps off)\n{shown}",
+    )
 
 
 def _explain(

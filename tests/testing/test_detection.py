@@ -18,7 +18,8 @@ import pytest
 from numpy.typing import NDArray
 
 from dropblock_ref import CONVENTIONS, Convention
-from dropblock_ref.testing import CheckResult, distribution
+from dropblock_ref.testing import CheckResult
+from dropblock_ref.testing import rates as judged
 from dropblock_ref.testing.check import Map, Run
 from dropblock_ref.testing.maps import REALISTIC
 from dropblock_ref.testing.oracle import CHECKS
@@ -104,9 +105,9 @@ def limits(name: str, convention: str = "paper", quick: bool = False) -> tuple[L
     found: list[Limit] = []
     maps: list[Map] = []
 
-    def listen(judge: Callable[..., Any], run: Run, one: Map, *rest: Any) -> Any:
+    def listen(judge: Callable[..., Any], one: Map, *rest: Any) -> Any:
         maps.append(one)
-        return judge(run, one, *rest)
+        return judge(one, *rest)
 
     def record(draws: int, probability: float, false_alarm: float) -> float:
         relative = binomial_detectable(draws, probability, false_alarm)
@@ -114,9 +115,9 @@ def limits(name: str, convention: str = "paper", quick: bool = False) -> tuple[L
         return relative
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(distribution, "_judge_cells", partial(listen, distribution._judge_cells))
-        patch.setattr(distribution, "_judge_pairs", partial(listen, distribution._judge_pairs))
-        patch.setattr(distribution, "binomial_detectable", record)
+        patch.setattr(judged, "judge_cells", partial(listen, judged.judge_cells))
+        patch.setattr(judged, "judge_pairs", partial(listen, judged.judge_pairs))
+        patch.setattr(judged, "binomial_detectable", record)
         result = try_check(name, DropBlock, convention=convention, quick=quick)
     assert result.status == "passed"
     what = "any cell's rate" if name == "cell_rates" else "any joint rate"
@@ -263,8 +264,7 @@ def joint_rate(rates: tuple[float, float], joint: float, relative: float) -> flo
 def test_an_error_of_a_joint_rate_within_a_map_is_caught(name: str, number: int, direction: int) -> None:
     """The stated limit, of the rarest pair that can be so wrong; fails by luck with probability 1e-6."""
     limit = limits(name)[number]
-    run = Run(make_backend("paper", "channels_first", (2,), ("float32",)), 0, 1e-9)
-    joint, both = distribution._joint_probability(run, limit.one)
+    joint, both = judged.joint_probability(limit.one, CONVENTIONS["paper"])
     rates = rates_of(limit.one, "paper").ravel()
     wanted = joint * (1 + direction * limit.relative)
     possible = (wanted <= np.minimum.outer(rates, rates)) & (wanted >= np.add.outer(rates, rates) - 1)
