@@ -281,6 +281,6 @@ def _product(
     compute = np.dtype(np.float64 if dtype.name == "float64" else np.float32)
     # Infinities and NaN are legal input, and a large kept value may leave the dtype's range: the product as it is.
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        product = np.multiply(x.astype(compute, copy=False), mask)
+        product: NDArray[Any] = np.multiply(x, mask, dtype=compute)
         product *= np.asarray(factor, dtype=compute)
         return product.astype(dtype, copy=False)
