@@ -210,12 +210,13 @@ def test_sparse_seeds_are_stamped_and_others_not_whatever_the_convention(name: s
         (1, 7, (256, 256), "_stamp"),
         (1, 7, (100, 100), "maximum_filter"),  # too few cells to be worth it
         (1, 1, (256, 256), "maximum_filter"),  # which has nothing to do
-        (300, (1, 7), (256, 256), "maximum_filter"),  # goes over the cells once instead of twice
-        (300, (7, 1), (256, 256), "maximum_filter"),
+        (1, (1, 7), (256, 256), "maximum_filter"),  # which goes over the cells once instead of twice
+        (1, (7, 1), (256, 256), "maximum_filter"),
+        (1, (1, 7, 1), (40, 40, 40), "maximum_filter"),
         (300, (2, 4), (256, 256), "_stamp"),
         (0, 31, (40, 40, 40), "_stamp"),
         (1, 31, (40, 40, 40), "maximum_filter"),
-        (1, 21, (40, 40, 40), "_stamp"),
+        (1, 23, (40, 40, 40), "_stamp"),
     ],
 )
 def test_the_work_decides_which_way_is_taken(
