@@ -31,7 +31,7 @@ class Trace:
         True = a block is centred here; 1 on the channel axis where the convention shares masks over channels.
     keep_mask : ndarray of bool, shape of `seeds`
         True = kept.
-    scale : float, or ndarray of float64 that broadcasts over x
+    scale : float, or ndarray of float64 that broadcasts over `keep_mask`
         Factor on kept cells.
     output : ndarray, shape and dtype of x
         ``x * keep_mask * scale``.
@@ -281,6 +281,9 @@ def _product(
     compute = np.dtype(np.float64 if dtype.name == "float64" else np.float32)
     # Infinities and NaN are legal input, and a large kept value may leave the dtype's range: the product as it is.
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        product = np.multiply(x.astype(compute, copy=False), mask)
-        product *= np.asarray(factor, dtype=compute)
+        # M is 0 or 1: M * scale is exact, so the product is rounded once, as in the order of the paper.
+        weights = mask.astype(compute)
+        weights *= np.asarray(factor, dtype=compute)
+        out = weights if weights.shape == x.shape else None  # where masks are shared, they are smaller
+        product: NDArray[Any] = np.multiply(x, weights, dtype=compute, out=out)
         return product.astype(dtype, copy=False)

@@ -15,6 +15,10 @@ from .convention import PAPER, Convention, find_convention
 from .geometry import PlacedBlock, place_block
 from .layout import Layout, find_layout
 
+# Numbers of 8 bytes made at a time, random ones here and indices in `dilation`: so many stay in the cache, while all at
+# once would outweigh x.
+CHUNK = 2**16
+
 
 def mask_shape(shape: tuple[int, ...], layout: Layout, convention: Convention) -> tuple[int, ...]:
     """Shape of the seeds and keep masks for an x of this shape: 1 channel where the channels share a mask."""
@@ -107,5 +111,9 @@ def sample_seeds(
     rng = check_rng(rng)
     seeds = np.zeros(mask_shape(shape, layout, convention), dtype=np.bool_)
     box = seeds[layout.on_spatial_axes(block.eligible, slice(None))]
-    np.less(rng.random(box.shape), gamma, out=box)
+    drawn = np.empty(box.size, dtype=np.bool_)
+    for start in range(0, box.size, CHUNK):
+        chunk = drawn[start : start + CHUNK]
+        np.less(rng.random(chunk.size), gamma, out=chunk)
+    box[...] = drawn.reshape(box.shape)
     return seeds

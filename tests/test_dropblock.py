@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import tracemalloc
 from dataclasses import FrozenInstanceError, replace
 from fractions import Fraction
 from typing import Any, cast
@@ -356,3 +357,36 @@ def test_an_error_message_shows_a_trace_on_one_line() -> None:
         dropblock_ref.gamma(trace, 1, (2, 2))
     assert "Trace" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("drop_prob", "block_size", "how"),
+    [
+        (0.1, 7, {}),  # sparse seeds, which are stamped
+        (0.9, 7, {}),
+        (0.1, 1, {}),
+        (0.1, 15, {"convention": "timm_uncoupled"}),
+        (0.1, 7, {"convention": "timm"}),
+        (0.3, 5, {"convention": replace(PAPER, name="by channel", scale_over="channel")}),
+    ],
+)
+@pytest.mark.parametrize(
+    ("shape", "data_format"),
+    [
+        ((4, 64, 64, 64), "channels_first"),
+        ((1, 64, 64, 256), "channels_last"),
+        ((1, 8, 32, 64, 64), "channels_first"),
+        ((2, 32, 64, 64, 4), "channels_last"),
+    ],
+)
+def test_a_call_takes_at_most_the_output_and_two_and_a_half_bytes_per_cell(
+    drop_prob: float, block_size: int, how: dict[str, Any], shape: tuple[int, ...], data_format: str
+) -> None:
+    x = np.ones(shape, dtype=np.float32)
+    tracemalloc.start()  # which NumPy reports its arrays to
+    try:
+        dropblock_ref.drop_block(x, drop_prob, block_size, rng=0, data_format=data_format, **how)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert x.nbytes <= peak <= x.nbytes + 2.5 * x.size

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -120,6 +122,30 @@ def test_an_int_stands_for_a_generator_seeded_with_it() -> None:
     from_int = dropblock_ref.sample_seeds(0.5, 3, (2, 3, 9, 9), rng=7)
     from_generator = dropblock_ref.sample_seeds(0.5, 3, (2, 3, 9, 9), rng=np.random.default_rng(7))
     assert np.array_equal(from_int, from_generator)
+
+
+@pytest.mark.parametrize("bit_generator", [np.random.PCG64, np.random.MT19937, np.random.Philox, np.random.SFC64])
+@pytest.mark.parametrize(
+    ("shape", "data_format", "eligible"),
+    [
+        ((3, 40, 30, 30), "channels_first", np.s_[:, :, 2:28, 1:29]),
+        ((3, 30, 30, 40), "channels_last", np.s_[:, 2:28, 1:29]),
+        ((1, 2, 60, 40, 30), "NCDHW", np.s_[:, :, 2:59, 2:38, 1:29]),
+        ((1, 1, 5, 3), "NCHW", np.s_[:, :, 2:3, 1:2]),
+        ((0, 1, 5, 3), "NCHW", np.s_[:, :, 2:3, 1:2]),
+    ],
+)
+def test_one_random_number_in_0_1_is_drawn_per_eligible_cell_in_the_order_of_the_array(
+    bit_generator: type[np.random.BitGenerator], shape: tuple[int, ...], data_format: str, eligible: Any
+) -> None:
+    """More numbers than are drawn at a time, or one, or none: the stream is that of one call."""
+    expected = np.zeros(shape, dtype=np.bool_)
+    block_size = (4, 5, 3) if len(shape) == 5 else (5, 3)
+    rng, same = (np.random.Generator(bit_generator(3)) for _ in range(2))
+    expected[eligible] = rng.random(expected[eligible].shape) < 0.4
+    seeds = dropblock_ref.sample_seeds(0.4, block_size, shape, rng=same, data_format=data_format)
+    assert np.array_equal(seeds, expected)
+    assert rng.random() == same.random()
 
 
 def test_a_generator_advances() -> None:

@@ -1,14 +1,22 @@
-"""The tables of the page about benchmarks, from what docs/benchmarks.py has measured."""
+"""The tables of the page about benchmarks, from what docs/benchmarks.py has measured, and what memory a call takes."""
 
 from __future__ import annotations
 
 import json
+import re
+import tracemalloc
 from pathlib import Path
 
+import numpy as np
 from blocks import table
 
+import dropblock_ref
+
 MEASURED = json.loads((Path(__file__).parents[1] / "benchmarks.json").read_text(encoding="utf-8"))
-SECONDS: dict[str, dict[str, list[float]]] = MEASURED["seconds"]
+# Smallest, median and largest time of a contender.
+Times = list[float]
+SECONDS: dict[str, dict[str, Times]] = MEASURED["seconds"]
+FLOOR = "multiply only"
 
 
 def machine() -> None:
@@ -17,29 +25,113 @@ def machine() -> None:
     print(f"\n{MEASURED['cores']} cores of {MEASURED['cpu']}, Python {MEASURED['python']}, {packages}.\n")
 
 
-def milliseconds(times: list[float]) -> str:
+def groups(start: str) -> dict[str, dict[str, Times]]:
+    """The groups whose name starts so, without the start."""
+    return {group.removeprefix(start): times for group, times in SECONDS.items() if group.startswith(start)}
+
+
+def milliseconds(times: Times) -> str:
     """Median, and smallest to largest."""
     low, median, high = (f"{1000 * time:.3g}" if time < 1 else f"{1000 * time:.0f}" for time in times)
     return f"{median} ({low} to {high})"
 
 
-def against_packages() -> None:
-    """Write the times of every contender, and the ratio of its median to the reference's."""
+def ratio(times: Times, to: Times) -> str:
+    """Ratio of the medians, and what it is at least and at most for any two rounds."""
+    values = times[0] / to[2], times[1] / to[1], times[2] / to[0]
+    low, median, high = (f"{value:.2g}" if value < 10 else f"{value:.0f}" for value in values)
+    return f"{median} ({low} to {high})"
+
+
+def against_packages(*starts: str) -> None:
+    """Write the reference's time, and the ratio to it of all others."""
+    cases = {start + group: times for start in starts for group, times in groups(start).items()}
+    others = list(dict.fromkeys(name for times in cases.values() for name in times if name not in ("reference", FLOOR)))
+    table(
+        ("case", "reference: milliseconds", *(name.replace("_", "-") for name in others), FLOOR),
+        (
+            (
+                case,
+                milliseconds(times["reference"]),
+                *(ratio(times[name], times["reference"]) if name in times else "" for name in [*others, FLOOR]),
+            )
+            for case, times in cases.items()
+        ),
+    )
+
+
+def linearity() -> None:
+    """Write the time per cell of small and large calls."""
     rows = []
-    for group, contenders in SECONDS.items():
-        if "reference" in contenders and len(contenders) > 1:
-            ours = contenders["reference"][1]
-            for name, times in contenders.items():
-                rows.append((group, name.replace("_", "-"), milliseconds(times), f"{times[1] / ours:.2f}"))
-    table(("case", "what", "milliseconds: median (smallest to largest)", "ratio to the reference"), rows)
+    for group, times in groups("cells ").items():
+        cells = int(group.split()[0])
+        per_cell = (f"{1e9 * times[name][1] / cells:.2f}" for name in ("reference", FLOOR))
+        rows.append((cells, milliseconds(times["reference"]), *per_cell))
+    table(("cells", "reference: milliseconds", "nanoseconds per cell", f"{FLOOR}: nanoseconds per cell"), rows)
 
 
-def alone() -> None:
+def two_ways() -> None:
+    """Write the times of both ways of `keep_mask`."""
+    table(
+        ("case", "maximum_filter: milliseconds", "stamped: milliseconds", "ratio"),
+        (
+            (group, *map(milliseconds, (plain, stamped)), ratio(plain, stamped))
+            for group, (plain, stamped) in (
+                (group, (times["maximum_filter"], times["_stamp"])) for group, times in groups("keep_mask, ").items()
+            )
+        ),
+    )
+
+
+def stages() -> None:
+    """Write the time of each stage, and in words what stands between the reference and the floor."""
+    ((case, times),) = groups("stages, ").items()
+    of_floor = {name: f"{time[1] / times[FLOOR][1]:.1f}" for name, time in times.items()}
+    table(
+        (f"stage of {case}", "milliseconds", "times the floor"),
+        ((name, milliseconds(time), of_floor[name]) for name, time in times.items()),
+    )
+    print(
+        f"Product and scale take {of_floor['product']} and {of_floor['scale']} times as long as the floor. What "
+        f"separates the reference from it is the drawing, {of_floor['sample_seeds']} times the floor, and the keep "
+        f"mask, {of_floor['keep_mask']} times. Drawing is one random number of 64 bits per eligible cell, "
+        f"{1e9 * times['sample_seeds'][1] / eligible(case):.1f} nanoseconds each.\n"
+    )
+
+
+def eligible(case: str) -> int:
+    """How many eligible cells all maps of a case have."""
+    batch, channels, *spatial_shape, block_size = (int(number) for number in re.findall(r"\d+", case)[1:])
+    return batch * channels * int(dropblock_ref.valid_seeds(block_size, spatial_shape).sum())
+
+
+def rest() -> None:
     """Write the times of what has no contender."""
     rows = [
         (group, name.replace("test_small_call", "reference"), milliseconds(times))
+        for start in ("one call", "import")
         for group, contenders in SECONDS.items()
-        if "reference" not in contenders or len(contenders) == 1
+        if group.startswith(start)
         for name, times in contenders.items()
     ]
-    table(("case", "what", "milliseconds: median (smallest to largest)"), rows)
+    table(("case", "what", "milliseconds"), rows)
+
+
+def memory() -> None:
+    """Write what a call allocates at most beside its output, in bytes per cell."""
+    rows = []
+    for shape, data_format in (
+        ((16, 64, 56, 56), "channels_first"),
+        ((16, 56, 56, 64), "channels_last"),
+        ((4, 16, 16, 56, 56), "channels_first"),
+        ((4, 16, 56, 56, 16), "channels_last"),
+    ):
+        x = np.ones(shape, dtype=np.float32)
+        peaks = []
+        for drop_prob in (0.1, 0.9):  # stamped, and not
+            tracemalloc.start()
+            dropblock_ref.drop_block(x, drop_prob, 7, rng=0, data_format=data_format)
+            peaks.append((tracemalloc.get_traced_memory()[1] - x.nbytes) / x.size)
+            tracemalloc.stop()
+        rows.append((f"{data_format} {shape}", *(f"{peak:.1f}" for peak in peaks)))
+    table(("block 7, float32", "drop_prob 0.1: bytes per cell", "drop_prob 0.9: bytes per cell"), rows)
