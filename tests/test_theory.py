@@ -406,6 +406,23 @@ def test_tiny_probabilities_are_not_rounded_away() -> None:
 # Memory
 
 
+@pytest.mark.parametrize("size", [13, 200_000])
+def test_variance_on_a_long_axis_needs_no_table_of_all_pairs(size: int) -> None:
+    # A block of 2 on one row: cells 0 and size - 1 have one seed each, all others two; neighbours share one seed.
+    drop_prob, q = 0.1, 1 - 0.1 / 2 * size / (size - 1)
+    variances = 2 * (q - q**2) + (size - 2) * (q**2 - q**4)
+    neighbours = 2 * (q**2 - q**3) + (size - 3) * (q**3 - q**4)
+    expected = (variances + 2 * neighbours) / size**2
+    tracemalloc.start()
+    try:
+        seen = drop_fraction_variance(drop_prob, (1, 2), (1, size))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert seen == pytest.approx(expected, rel=1e-9)
+    assert peak < 100_000_000
+
+
 @pytest.mark.parametrize("convention", ["paper", "timm", "dropblock"])
 @pytest.mark.parametrize("spatial_shape", [(56, 56), (32, 64, 64)])
 @pytest.mark.parametrize(
