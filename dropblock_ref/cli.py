@@ -334,11 +334,19 @@ def _verify(options: argparse.Namespace) -> int:
         excluded, needed = _OF_FILES, ("drop_prob", "block_size")
     given = {name for name, value in vars(options).items() if value is not None}
     forms = "verify OUT RESULTS [--cases --outputs], or verify --black-box X Y --drop-prob P --block-size B [...]"
-    if given.intersection(excluded) or not given.issuperset(needed):
-        raise ValueError(f"the command is {forms}")
+    missing, unwanted = [name for name in needed if name not in given], [name for name in excluded if name in given]
+    if missing or unwanted:
+        wrong = [f"{_as_typed(name)} is missing" for name in missing]
+        wrong += [f"{_as_typed(name)} is of the other form" for name in unwanted]
+        raise ValueError(f"the command is {forms}; {', '.join(wrong)}")
     report = _report_of_files(options) if options.black_box is None else _report_of_black_box(options)
     _print(_as_json([report]) if options.json else f"{report}")
     return 0 if report.passed else 1
+
+
+def _as_typed(name: str) -> str:
+    """How an argument of verify is called on the command line."""
+    return {"vectors": "OUT", "results": "RESULTS"}.get(name, "--" + name.replace("_", "-"))
 
 
 def _report_of_files(options: argparse.Namespace) -> Report:
@@ -348,6 +356,9 @@ def _report_of_files(options: argparse.Namespace) -> Report:
 
 def _report_of_black_box(options: argparse.Namespace) -> Report:
     x, y = (read_array(Path(path), options.dtype) for path in options.black_box)
+    if options.dtype is None and x.dtype == np.uint16:
+        path = options.black_box[0]
+        raise ValueError(f"{path} is of uint16; if these are the bits of bfloat16, add --dtype bfloat16")
     if options.dtype not in (None, x.dtype.name):
         raise ValueError(f"{options.black_box[0]} must be of dtype {options.dtype}, and is of {x.dtype}")
     given = ("data_format", "convention", "false_alarm")

@@ -442,7 +442,7 @@ def test_the_command_reads_bits_of_bfloat16_in_either_order(
     code, out, _ = run(capsys, *arguments, "--dtype", "bfloat16")
     assert code == 0, out
     assert "bfloat16, (3, 4, 2, 6, 5)" in out
-    assert "x must have dtype" in usage_error(capsys, *arguments)
+    assert "is of uint16; if these are the bits of bfloat16, add --dtype bfloat16" in usage_error(capsys, *arguments)
     np.save(paths[1], y.astype(np.float32))
     code, out, _ = run(capsys, *arguments, "--dtype", "bfloat16")
     assert code == 1
@@ -453,9 +453,10 @@ def test_a_wrong_use_of_the_command_is_a_usage_error(capsys: Capture, files: tup
     form = "the command is verify OUT RESULTS"
     box = ("verify", "--black-box", *files)
     assert form in usage_error(capsys, *box)
-    assert form in usage_error(capsys, *box, "--drop-prob", "0.8")
-    assert form in usage_error(capsys, *box, *OPTIONS, "--cases", "*")
-    assert form in usage_error(capsys, "verify", *files, *box[1:], *OPTIONS)
+    assert "; --block-size is missing" in usage_error(capsys, *box, "--drop-prob", "0.8")
+    assert "; --cases is of the other form" in usage_error(capsys, *box, *OPTIONS, "--cases", "*")
+    both = usage_error(capsys, "verify", *files, *box[1:], *OPTIONS)
+    assert "; OUT is of the other form, RESULTS is of the other form" in both
     assert "--black-box" in usage_error(capsys, "verify", "--black-box", files[0], *OPTIONS)
     assert "must be of dtype float64, and is of float32" in usage_error(capsys, *box, *OPTIONS, "--dtype", "float64")
     assert "--convention" in usage_error(capsys, *box, *OPTIONS, "--convention", "nope")

@@ -682,8 +682,9 @@ def test_the_command_prints_json(capsys: Capture, right: Path) -> None:
     ("arguments", "words"),
     [
         ((), "the command is verify OUT RESULTS"),
-        ((str(KEPT),), "the command is verify OUT RESULTS"),
-        ((str(KEPT), str(KEPT), "--drop-prob", "0.1"), "the command is verify OUT RESULTS"),
+        ((), "; OUT is missing, RESULTS is missing"),
+        ((str(KEPT),), "; RESULTS is missing"),
+        ((str(KEPT), str(KEPT), "--drop-prob", "0.1"), "; --drop-prob is of the other form"),
         ((str(KEPT), str(KEPT), "--cases", "nope"), "'nope' matches none of 31 cases"),
         ((str(KEPT), str(KEPT), "--outputs", "keep_mask,z"), "outputs must be one of"),
         ((str(KEPT), "nowhere"), "results must be a folder"),
