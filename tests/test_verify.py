@@ -275,7 +275,7 @@ def test_many_failures_are_counted_and_the_first_ones_named(results: Path) -> No
         path.unlink()
     report = verify_results(KEPT, results)
     message = result(report, "files").message
-    assert message.startswith(f"{len(CASES)} of {3 * len(CASES)} files are wrong: {next(iter(CASES))}/y.npy, ")
+    assert message.startswith(f"{len(CASES)} of {3 * len(CASES)} files wrong: {next(iter(CASES))}/y.npy, ")
     assert f", and {len(CASES) - 5} more\n" in message
     assert message.endswith("y.npy does not exist; expected a .npy file")
     assert failed(report) == ["files"]

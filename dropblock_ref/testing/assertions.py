@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arguments import FLOATING_DTYPES, as_array, check_floating, check_probability
+from ..arguments import FLOATING_DTYPES, as_array, check_floating, check_probability, check_real, describe
 from ..convention import PAPER, Convention, find_convention
 from ..geometry import place_block
 from ..layout import find_layout
@@ -144,11 +144,12 @@ def assert_drop_rate(
 def check_readable(x: NDArray[Any]) -> None:
     """Refuse an x of which y cannot show the mask."""
     with np.errstate(all="ignore"):
-        unreadable = int(np.count_nonzero((x == 0) | ~np.isfinite(x)))
-    if unreadable:
+        unreadable = (x == 0) | ~np.isfinite(x)
+    if unreadable.any():
         raise ValueError(
-            f"x must have no zeros and be finite, so that a zero of y means a dropped cell; {unreadable} of {x.size} "
-            "cells are not (make_input makes such an x)"
+            "x must have no zeros and be finite, so that a zero of y means a dropped cell; "
+            f"{np.count_nonzero(unreadable)} of {x.size} cells are not, the first at index "
+            f"{tuple(map(int, np.argwhere(unreadable)[0]))} (in Python, make_input makes such an x)"
         )
 
 
@@ -160,7 +161,8 @@ def largest_block_fraction(block_size: Any, spatial_shape: tuple[int, ...], conv
 
 def check_false_alarm(value: Any) -> float:
     """A probability that is neither 1 nor so small that its parts leave the range of a float."""
-    probability = check_probability(value, "false_alarm")
+    accepted = f"a real number of at least {_SMALLEST_FALSE_ALARM} and below 1"
+    probability = check_real(value, "false_alarm", 1.0, accepted)
     if not _SMALLEST_FALSE_ALARM <= probability < 1:
-        raise ValueError(f"false_alarm must be at least {_SMALLEST_FALSE_ALARM} and below 1, got {value!r}")
+        raise ValueError(f"false_alarm must be {accepted}, got {describe(value)}")
     return probability

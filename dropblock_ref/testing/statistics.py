@@ -83,6 +83,19 @@ def bernstein_deviation(draws: int, variance: float, bound: float, *, sides: int
     return log / (3 * draws) + math.sqrt((log / (3 * draws)) ** 2 + 2 * log * variance / draws)
 
 
+def poisson_deviation(expected: float, bound: float, *, sides: int = 1) -> float:
+    """The t with P(X - expected >= t) <= bound, for a Poisson variable X, by Chernoff's bound; or on both sides.
+
+    The solution of expected * h(t / expected) = -log(bound) with h(u) = (1 + u) log(1 + u) - u, by Lambert's function.
+    """
+    if expected == 0:
+        return 0.0
+    h = (math.log(sides) - math.log(bound)) / expected
+    if h < 1e-6:  # where Lambert's function would lose its digits, Bernstein's inequality is as sharp
+        return bernstein_deviation(1, expected, bound, sides=sides)
+    return expected * (math.exp(1 + special.lambertw((h - 1) / math.e).real) - 1)
+
+
 def drop_fraction_deviation(
     masks: int, expected: float, variance: float, block_fraction: float, bound: float, *, sides: int = 1
 ) -> float:
@@ -91,10 +104,10 @@ def drop_fraction_deviation(
     `block_fraction` is the largest part of a map that one block covers. The smaller of two bounds: Bernstein's, and
     that of self-bounding functions (Boucheron, Lugosi, Massart 2000). The number of dropped cells, over the block's, is
     self-bounding: without one of its seeds it shrinks by at most 1, without each in turn by at most itself in all. So
-    it deviates like a Poisson variable of its expectation. That is the sharper one for few masks.
+    Chernoff's bound for a Poisson variable of its expectation holds. That is the sharper one for few masks.
     """
-    blocks = expected / block_fraction  # per mask
+    blocks = masks * expected / block_fraction
     return min(
         bernstein_deviation(masks, variance, bound, sides=sides),
-        block_fraction * bernstein_deviation(masks, blocks, bound, sides=sides),
+        block_fraction * poisson_deviation(blocks, bound, sides=sides) / masks,
     )

@@ -207,7 +207,7 @@ def _result(check: str, tally: _Tally, asked: tuple[str, ...]) -> CheckResult:
         names = list(tally.failures)
         more = f", and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
         text = (
-            f"{len(names)} of {number} are wrong{left_out}: {', '.join(names[:_NAMES_SHOWN])}{more}\n"
+            f"{len(names)} of {number} wrong{left_out}: {', '.join(names[:_NAMES_SHOWN])}{more}\n"
             f"{names[0]}: {tally.failures[names[0]]}"
         )
         return CheckResult(check, "failed", text, tally.masks)

@@ -24,6 +24,7 @@ from dropblock_ref.testing.statistics import (
     binomial_draws,
     binomial_p_values,
     drop_fraction_deviation,
+    poisson_deviation,
 )
 from dropblock_ref.theory import drop_fraction_variance, expected_drop_fraction
 from tests.mutants.correct import make_backend
@@ -223,7 +224,7 @@ def law_of_dropped_cells(one: Map, gamma: float, convention: str) -> NDArray[np.
     return law
 
 
-@pytest.mark.parametrize("gamma", [0.003, 0.05, 0.3, 0.9])
+@pytest.mark.parametrize("gamma", [1e-6, 0.003, 0.05, 0.3, 0.9])
 @pytest.mark.parametrize(
     ("one", "convention", "part"),
     [
@@ -261,6 +262,32 @@ def test_dropped_fractions_of_few_masks_have_a_sharper_bound_than_bernsteins() -
     expected, variance = expected_drop_fraction(0.1, **where), drop_fraction_variance(0.1, **where)
     deviation = drop_fraction_deviation(512, expected, variance, 9 / 441, 1e-9, sides=2)
     assert deviation < bernstein_deviation(512, variance, 1e-9, sides=2) / 2
+
+
+def test_far_too_many_cells_in_a_single_mask_are_found() -> None:
+    """A block of 3 covers 9 of 64 cells: five blocks or more at an expected number of 1e-5 are no chance."""
+    where: dict[str, Any] = {"block_size": 3, "spatial_shape": (8, 8)}
+    expected, variance = expected_drop_fraction(1e-6, **where), drop_fraction_variance(1e-6, **where)
+    assert drop_fraction_deviation(1, expected, variance, 9 / 64, 1e-9, sides=2) < 39 / 64 - expected
+
+
+@pytest.mark.parametrize("expected", [1e-300, 1e-9, 0.01, 1.0, 30.0, 1e4, 1e9, 1e15])
+@pytest.mark.parametrize("bound", [0.5, 1e-3, 1e-9, 1e-100])
+def test_poisson_deviations_solve_chernoffs_equation(expected: float, bound: float) -> None:
+    u = poisson_deviation(expected, bound) / expected
+    # (1 + u) log(1 + u) - u cancels for small u, where it is u^2 / 2 - u^3 / 6.
+    h = (1 + u) * math.log1p(u) - u if u > 1e-2 else u * u / 2 - u**3 / 6 + u**4 / 12
+    assert expected * h == pytest.approx(-math.log(bound), rel=1e-3)
+    assert expected * h > -math.log(bound) * (1 - 1e-6)
+
+
+@pytest.mark.parametrize("expected", [0.01, 1.0, 30.0])
+@pytest.mark.parametrize("bound", [0.5, 1e-3, 1e-9])
+def test_poisson_variables_deviate_no_more_than_their_bound(expected: float, bound: float) -> None:
+    t, law = poisson_deviation(expected, bound), stats.poisson(expected)
+    assert law.sf(math.ceil(expected + t) - 1) <= bound
+    assert law.cdf(math.floor(expected - t)) <= bound
+    assert poisson_deviation(0.0, bound) == 0
 
 
 # coincidence_bound: what repeats by chance
