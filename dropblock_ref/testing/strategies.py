@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..arguments import FLOATING_DTYPES
 from ..convention import CONVENTIONS, Convention, find_convention
 from ..geometry import accepts_block, valid_seeds
-from ..layout import find_layout
+from ..layout import DATA_FORMATS, find_layout
 from ..seeds import mask_shape
 from .observation import make_input
 
@@ -164,8 +164,15 @@ def seeds(
 
 
 @st.composite
-def cases(draw: st.DrawFn, *, conventions: tuple[Convention | str, ...] = tuple(CONVENTIONS)) -> Case:
-    """A whole call of `drop_block`, under one of the conventions.
+def cases(
+    draw: st.DrawFn,
+    *,
+    conventions: tuple[Convention | str, ...] = tuple(CONVENTIONS),
+    ndims: tuple[int, ...] = (2, 3),
+    data_formats: tuple[str, ...] = tuple(DATA_FORMATS),
+    per_axis: bool = True,
+) -> Case:
+    """A whole call of `drop_block`, under one of the conventions, on maps of one of the ranks in one of the layouts.
 
     Examples
     --------
@@ -182,10 +189,9 @@ def cases(draw: st.DrawFn, *, conventions: tuple[Convention | str, ...] = tuple(
     >>> test_keeps_the_shape()
     """
     rules = find_convention(draw(st.sampled_from(conventions)))
-    shape = draw(spatial_shapes())
-    formats = ("channels_first", "channels_last") + (("NCHW", "NHWC") if len(shape) == 2 else ("NCDHW", "NDHWC"))
-    data_format = draw(st.sampled_from(formats))
-    block_size = draw(block_sizes(shape, convention=rules))
+    shape = draw(spatial_shapes(ndims=ndims))
+    data_format = draw(st.sampled_from([f for f in data_formats if DATA_FORMATS[f][1] in (None, len(shape) + 2)]))
+    block_size = draw(block_sizes(shape, convention=rules, per_axis=per_axis))
     x = draw(inputs(shape, data_format=data_format))
     drawn = draw(seeds(x.shape, block_size, data_format=data_format, convention=rules))
     drop_prob = draw(st.sampled_from((0.1, 0.5, 1.0)) | st.floats(2.0**-20, 1.0, width=32))

@@ -133,6 +133,14 @@ def test_arrays_that_are_not_contiguous_occur_in_every_dtype() -> None:
     assert any(not x.flags.f_contiguous and min(x.strides) > 0 for x in strided)
 
 
+@SETTINGS
+@given(cases(ndims=(3,), data_formats=("channels_last", "NDHWC"), per_axis=False))
+def test_cases_may_be_of_one_rank_and_layout_alone(case: Case) -> None:
+    assert case.x.ndim == 5
+    assert case.data_format in {"channels_last", "NDHWC"}
+    assert isinstance(case.block_size, int)
+
+
 def test_a_choice_of_conventions_is_kept() -> None:
     mine = cases(conventions=(PAPER, "timm"))
 
