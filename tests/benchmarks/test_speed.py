@@ -61,6 +61,21 @@ def torch_function(name: str, x: NDArray[Any], data_format: str, block_size: int
     return lambda: drop_block_2d(tensor, DROP_PROB, block_size, couple_channels=coupled)
 
 
+def on_one_thread(function: Callable[[], Any]) -> Callable[[], Any]:
+    """As NumPy computes; PyTorch uses all cores by default."""
+    import torch
+
+    def call() -> Any:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return function()
+        finally:
+            torch.set_num_threads(threads)
+
+    return call
+
+
 def keras_function(x: NDArray[Any], block_size: int) -> Callable[[], Any]:
     import tensorflow as tf
 
@@ -103,12 +118,13 @@ def test_per_channel_masks(benchmark: Any, ndim: int, data_format: str, block_si
 
 
 @pytest.mark.parametrize("block_size", BLOCKS)
-@pytest.mark.parametrize("contender", ["reference", "timm", "multiply only"])
+@pytest.mark.parametrize("contender", ["reference", "timm", "timm, one thread", "multiply only"])
 def test_shared_masks(benchmark: Any, block_size: int, contender: str) -> None:
     x = make_x(2, "channels_first")
     function = {
         "reference": lambda: reference(x, block_size, convention="timm"),
         "timm": lambda: torch_function("timm", x, "channels_first", block_size),
+        "timm, one thread": lambda: on_one_thread(torch_function("timm", x, "channels_first", block_size)),
         "multiply only": lambda: multiply_only(x, (len(x), 1, *x.shape[2:])),
     }[contender]()
     benchmark.group = f"2D shared masks {x.shape} block {block_size}"
