@@ -127,6 +127,11 @@ def keep_mask(
     seeds, layout = check_mask(seeds, "seeds", data_format, convention)
     block = place_block(block_size, layout.spatial_shape(seeds.shape), convention)
     check_eligible(seeds, block, layout, convention)
+    return drop_blocks(seeds, block, layout)
+
+
+def drop_blocks(seeds: NDArray[np.bool_], block: PlacedBlock, layout: Layout) -> NDArray[np.bool_]:
+    """`keep_mask` of seeds that lie on eligible cells."""
     if _stamping_is_faster(seeds, block):
         return _stamp(seeds, block, layout)
     # A seed `after` cells before a cell still covers it, and so does one `before` cells after it.

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from .arguments import check_boolean, check_flag, check_floating, check_instance, check_probability, describe
 from .convention import PAPER, Convention, find_convention
-from .dilation import keep_mask
+from .dilation import drop_blocks
 from .geometry import PlacedBlock, place_block
 from .layout import find_layout
 from .normalization import scale
 from .picture import picture, telling_cell
 from .seed_probability import gamma
-from .seeds import mask_shape, sample_seeds
+from .seeds import check_eligible, mask_shape, sample_seeds
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -222,7 +222,8 @@ def trace(
                 f"seeds must have shape {shape}, which convention {convention.name!r} samples for x of shape "
                 f"{x.shape}; got shape {seeds.shape}"
             )
-    mask = keep_mask(seeds, block_size, data_format=data_format, convention=convention)
+        check_eligible(seeds, block, layout, convention)
+    mask = drop_blocks(seeds, block, layout)
     factor = scale(mask, data_format=data_format, convention=convention)
     return _placed(Trace(seed_prob, seeds, mask, factor, _product(x, mask, factor)), data_format, block)
 
