@@ -75,6 +75,15 @@ def _stamping_is_faster(seeds: NDArray[np.bool_], block: PlacedBlock) -> bool:
     return LOOKS_PER_WRITE * (writes + WRITES_PER_CALL) <= looks_saved
 
 
+def drop_blocks(seeds: NDArray[np.bool_], block: PlacedBlock, layout: Layout) -> NDArray[np.bool_]:
+    """`keep_mask` of seeds that lie on eligible cells."""
+    if _stamping_is_faster(seeds, block):
+        return _stamp(seeds, block, layout)
+    # A seed `after` cells before a cell still covers it, and so does one `before` cells after it.
+    dropped = _any_in_window(seeds, block.after, block.before, layout)
+    return np.logical_not(dropped, out=dropped)
+
+
 def keep_mask(
     seeds: Any,
     block_size: Any,
@@ -128,15 +137,6 @@ def keep_mask(
     block = place_block(block_size, layout.spatial_shape(seeds.shape), convention)
     check_eligible(seeds, block, layout, convention)
     return drop_blocks(seeds, block, layout)
-
-
-def drop_blocks(seeds: NDArray[np.bool_], block: PlacedBlock, layout: Layout) -> NDArray[np.bool_]:
-    """`keep_mask` of seeds that lie on eligible cells."""
-    if _stamping_is_faster(seeds, block):
-        return _stamp(seeds, block, layout)
-    # A seed `after` cells before a cell still covers it, and so does one `before` cells after it.
-    dropped = _any_in_window(seeds, block.after, block.before, layout)
-    return np.logical_not(dropped, out=dropped)
 
 
 def recover_seeds(
