@@ -46,8 +46,8 @@ class Case:
     >>> from dropblock_ref import PAPER
     >>> from dropblock_ref.testing.strategies import Case
     >>> x = np.ones((1, 1, 2, 2), dtype=np.float32)
-    >>> Case(x, 0.1, 1, np.zeros(x.shape, dtype=bool), "NCHW", PAPER).seeds.any()
-    np.False_
+    >>> Case(x, 0.1, 1, np.zeros(x.shape, dtype=bool), "NCHW", PAPER).convention.name
+    'paper'
     """
 
     x: NDArray[Any]
