@@ -22,13 +22,13 @@ _LARGE = (LARGE, "large map")
 
 
 def _outputs(
-    run: Run, maps: Sequence[Map], *, draws: int = 6, dtypes: Sequence[str] | None = None, samples: int = 20
+    run: Run, maps: Sequence[Map], *, dtypes: Sequence[str] | None = None
 ) -> Iterator[tuple[NDArray[Any], Any, Map, str]]:
     """x, y, the map and the call, over maps, dtypes and seeds."""
     for one in maps:
         for dtype in dtypes or (run.dtype,):
-            x = run.input(run.shape(samples, 3, one.spatial_shape), dtype)
-            for seed in run.seeds(draws):
+            x = run.input(run.shape(20, 3, one.spatial_shape), dtype)
+            for seed in run.seeds(3 if run.quick else 6):
                 yield x, run.forward(x, one, seed=seed), one, run.forward_call(x, one, seed=seed)
 
 
