@@ -144,12 +144,14 @@ def command(name: str) -> None:
 
 
 def rooms() -> None:
-    """Write a table of the package's files and the first sentence of each."""
+    """Write a table of the package's files and the first sentence of each, in the order of the test of imports."""
     package = DOCS.parent / "dropblock_ref"
-    order = [
-        *("arguments", "layout", "convention", "geometry", "seed_probability", "seeds", "dilation", "normalization"),
-        *("dropblock", "schedule", "theory", "plot", "testing", "backends", "vectors", "cli"),
-    ]
+    test = ast.parse((DOCS.parent / "tests" / "test_package.py").read_text(encoding="utf-8"))
+    (order,) = (
+        ast.literal_eval(node.value)
+        for node in test.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ROOMS"
+    )
     files = [package / name / "__init__.py" if (package / name).is_dir() else package / f"{name}.py" for name in order]
     rows = []
     for file in files:

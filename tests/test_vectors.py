@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 
 from dropblock_ref import CONVENTIONS, Convention
 from dropblock_ref.convention import CHOICES
+from dropblock_ref.testing.observation import find_dtype
 from dropblock_ref.vectors import write_vectors
+from dropblock_ref.vectors.write import _bits
 
 from . import brute_force
 
@@ -268,6 +270,18 @@ def test_nan_has_one_bit_pattern(folder: Path) -> None:
             assert set(bits.tolist()) <= {NAN_BITS[dtype]}
             found += bits.size
     assert found
+
+
+@pytest.mark.parametrize("dtype", NAN_BITS)
+def test_a_nan_of_any_sign_and_payload_is_written_as_that_pattern(dtype: str) -> None:
+    """A machine of another kind than this one makes NaN with another sign."""
+    kind = find_dtype(dtype)
+    unsigned = np.dtype(f"u{kind.itemsize}")
+    other = NAN_BITS[dtype] | 1 << (8 * kind.itemsize - 1) | 1
+    values = np.array([other, 0], dtype=unsigned).view(kind)
+    assert np.isnan(values[0])
+    assert _bits(values).view(unsigned).tolist() == [NAN_BITS[dtype], 0]
+    assert values.view(unsigned)[0] == other  # the array itself is left alone
 
 
 def names(conventions: set[str], ranks: Any, layouts: Any, dtypes: Any, kinds: Any) -> set[str]:

@@ -11,6 +11,9 @@ import numpy as np
 from blocks import table
 
 import dropblock_ref
+from dropblock_ref.dilation import _stamping_is_faster
+from dropblock_ref.geometry import place_block
+from dropblock_ref.layout import find_layout
 
 MEASURED = json.loads((Path(__file__).parents[1] / "benchmarks.json").read_text(encoding="utf-8"))
 # Smallest, median and largest time of a contender.
@@ -73,14 +76,26 @@ def linearity() -> None:
 def two_ways() -> None:
     """Write the times of both ways of `keep_mask`."""
     table(
-        ("case", "maximum_filter: milliseconds", "stamped: milliseconds", "ratio"),
+        ("case", "maximum_filter: milliseconds", "stamped: milliseconds", "ratio", "taken"),
         (
-            (group, *map(milliseconds, (plain, stamped)), ratio(plain, stamped))
+            (group, *map(milliseconds, (plain, stamped)), ratio(plain, stamped), way_taken(group))
             for group, (plain, stamped) in (
                 (group, (times["maximum_filter"], times["_stamp"])) for group, times in groups("keep_mask, ").items()
             )
         ),
     )
+
+
+def way_taken(case: str) -> str:
+    """Which of the two ways `keep_mask` takes for seeds that are drawn in this case."""
+    *shape, block_size = (int(number) for number in re.findall(r"\b\d+\b(?!\.)", case.partition(" drop_prob ")[0]))
+    data_format, drop_prob = case.split()[1], float(case.rpartition(" ")[2])
+    layout = find_layout(data_format, tuple(shape), "shape")
+    spatial_shape = layout.spatial_shape(tuple(shape))
+    gamma = dropblock_ref.gamma(drop_prob, block_size, spatial_shape)
+    seeds = dropblock_ref.sample_seeds(gamma, block_size, shape, rng=0, data_format=data_format)
+    stamped = _stamping_is_faster(seeds, place_block(block_size, spatial_shape, dropblock_ref.PAPER))
+    return "stamped" if stamped else "maximum_filter"
 
 
 def stages() -> None:

@@ -96,7 +96,7 @@ def verify_results(
     >>> import tempfile
     >>> from dropblock_ref.vectors import verify_results, write_vectors
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     number = write_vectors(folder, small=True)
+    ...     _ = write_vectors(folder, small=True)
     ...     verify_results(folder, folder).passed  # the test vectors themselves are right results
     True
     """
