@@ -32,7 +32,7 @@ def describe(value: object) -> str:
     return f"{shown} type {type(value).__name__}"
 
 
-def describe_error(error: Exception) -> str:
+def describe_error(error: BaseException) -> str:
     """Kind and text of an exception, of which either may be somebody else's."""
     try:
         return f"{type(error).__name__}: {str(error)[:500]}"

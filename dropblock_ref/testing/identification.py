@@ -48,7 +48,7 @@ class _Box:
         return (in_2d if self.ndim == 2 else in_3d,) * self.ndim
 
     def accepts(self, spatial_shape: tuple[int, ...], block_size: Any) -> bool:
-        return self.backend.accepts is None or bool(self.backend.accepts(spatial_shape, block_size))
+        return self.backend.is_for(spatial_shape, block_size)
 
     def learn(self, name: str, values: Sequence[Any], text: str) -> None:
         self.answers[name] = Answer(name, tuple(values), text)
