@@ -12,8 +12,8 @@ from blocks import table
 
 import dropblock_ref
 from dropblock_ref.dilation import _stamping_is_faster
-from dropblock_ref.geometry import place_block
-from dropblock_ref.layout import find_layout
+from dropblock_ref.call import place_block
+from dropblock_ref.call import find_layout
 
 MEASURED = json.loads((Path(__file__).parents[1] / "benchmarks.json").read_text(encoding="utf-8"))
 # Smallest, median and largest time of a contender.
