@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arguments import check_block_size, check_spatial_shape
+from .arguments import check_block_size, check_cells, check_spatial_shape
 from .convention import PAPER, Convention, find_convention
 
 
@@ -159,6 +159,6 @@ def valid_seeds(block_size: Any, spatial_shape: Any, *, convention: Convention |
     """
     spatial_shape = check_spatial_shape(spatial_shape)
     block = place_block(block_size, spatial_shape, find_convention(convention))
-    valid = np.zeros(spatial_shape, dtype=np.bool_)
+    valid = np.zeros(check_cells(spatial_shape, "spatial_shape"), dtype=np.bool_)
     valid[block.eligible] = True
     return valid

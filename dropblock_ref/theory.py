@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import seed_probability
-from .arguments import check_integers, check_probability, check_spatial_shape
+from .arguments import check_cells, check_integers, check_probability, check_spatial_shape
 from .convention import PAPER, Convention, find_convention
 from .geometry import PlacedBlock, coverage_along_axes, coverage_counts, pairs_along_axes, place_block
 from .seed_probability import calibrate
@@ -66,6 +66,7 @@ def coverage(block_size: Any, spatial_shape: Any, *, convention: Convention | st
            [1, 2, 3, 2, 1]])
     """
     block, spatial_shape = _place(block_size, spatial_shape, convention)
+    check_cells(spatial_shape, "spatial_shape")
     return reduce(np.multiply.outer, coverage_along_axes(block, spatial_shape))
 
 
@@ -106,6 +107,7 @@ def drop_probability(
     (0.0033, 0.1498)
     """
     block, spatial_shape, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, convention)
+    check_cells(spatial_shape, "spatial_shape")
     n = reduce(np.multiply.outer, coverage_along_axes(block, spatial_shape))
     dropped: NDArray[np.float64] = -np.expm1(n * log_q)
     return dropped
