@@ -216,6 +216,11 @@ _TORCH_CALLS: tuple[tuple[str, Callable[[Any], bool]], ...] = (
 _ADVICE: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     (
         "torch",
+        lambda tensor: bool(sys.modules["torch"]._C._functorch.is_functorch_wrapped_tensor(tensor)),
+        "under torch.func it has no values of its own; call this outside, trace for a mask, and multiply by that",
+    ),
+    (
+        "torch",
         lambda tensor: tensor.device.type == "meta",
         "on the device 'meta' it has no values; make one that has, as torch.zeros_like({name}, device='cpu') does",
     ),
@@ -227,7 +232,6 @@ _ADVICE: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         lambda tensor: str(tensor.dtype) == "torch.bfloat16" and find_spec("ml_dtypes") is None,
         "bfloat16 needs the package ml_dtypes: pip install ml_dtypes",
     ),
-    ("torch", lambda _: True, "under torch.func.vmap and torch.compile it has no values of its own; call this outside"),
     (
         "jax",
         lambda array: _is_a(array, "Tracer"),
@@ -275,12 +279,10 @@ def _comes_from(value: object, package: str) -> bool:
 
 def _advice(value: Any, name: str) -> str:
     """What to do about a value that NumPy does not convert; empty where nothing is known."""
-    try:
-        for package, fits, advice in _ADVICE:
+    for package, fits, advice in _ADVICE:
+        with suppress(Exception):  # an attribute of somebody's own class may do anything
             if _comes_from(value, package) and fits(value):
                 return advice.format(name=name, calls=_torch_calls(value) if package == "torch" else "")
-    except Exception:  # an attribute of somebody's own class may do anything
-        return ""
     return ""
 
 
