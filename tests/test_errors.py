@@ -63,6 +63,20 @@ class RequiresGrad:
         raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
 
 
+def _raise(*_: Any, **__: Any) -> NoReturn:
+    raise ZeroDivisionError("a trap")
+
+
+class TextlessError(Exception):
+    __str__ = _raise
+    __repr__ = _raise
+
+
+class RaisesTextlessError:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
+        raise TextlessError
+
+
 @dataclass(frozen=True)
 class Bad:
     """A value, the error that it deserves, and what the message must show of it."""
@@ -486,6 +500,16 @@ def test_no_array_is_made_for_gamma_of_the_largest_map() -> None:
     assert dropblock_ref.gamma(0.1, 1, (2**31 - 1,) * 3) == 0.1
 
 
+@pytest.mark.parametrize("value", [RaisesTextlessError(), [RaisesTextlessError()]])
+def test_an_exception_without_a_text_is_named_by_its_kind(value: Any) -> None:
+    with pytest.raises(TypeError, match="which fails with TextlessError"):
+        called("drop_block", x=value)
+
+
+def test_choices_may_be_strings_of_numpy() -> None:
+    assert called("drop_block", data_format=np.str_("NCHW")).tobytes() == called("drop_block").tobytes()
+
+
 class TooLarge:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
         raise MemoryError
@@ -522,11 +546,55 @@ def test_an_ordinary_argument_costs_at_most_two_python_calls(check: Callable[...
     assert len(calls) <= 2, calls
 
 
+@pytest.mark.parametrize("data_format", ["channels_first", "channels_last", "NCHW", "NHWC"])
+@pytest.mark.parametrize("convention", ["paper", "timm", "dropblock", "calibrated"])
+def test_the_advice_for_maps_of_one_axis_drops_runs_of_cells_in_each_channel(data_format: str, convention: str) -> None:
+    first = data_format in ("channels_first", "NCHW")
+    x = np.ones((40, 3, 30) if first else (40, 30, 3))
+    with pytest.raises(ValueError, match="for maps of one axis") as caught:
+        dropblock_ref.drop_block(x, 0.3, 4, rng=0, data_format=data_format, convention=convention)
+    advice = str(caught.value).rpartition("image, ")[2].partition(" and block_size (b, 1)")[0]
+    advised = eval(advice, {"x": x})  # noqa: S307
+    y = dropblock_ref.drop_block(advised, 0.3, (4, 1), rng=0, data_format=data_format, convention=convention)
+    dropped = y.squeeze() == 0 if first else np.moveaxis(y.squeeze(), 1, 2) == 0
+    # Each map is a union of runs of 4 cells, cut short by the border where seeds lie everywhere.
+    fitting = dropblock_ref.CONVENTIONS[convention].seed_region == "fitting"
+    for line in dropped.reshape(-1, 30):
+        edges = np.flatnonzero(np.diff(line, prepend=False, append=False))
+        runs = list(zip(edges[::2], edges[1::2], strict=True))
+        assert all(end - start >= 4 or (not fitting and (start == 0 or end == 30)) for start, end in runs)
+    # The channels share a mask or have their own, as the convention says.
+    assert (dropped == dropped[:, :1]).all() == dropblock_ref.CONVENTIONS[convention].shared_channels
+    assert np.isclose(dropblock_ref.gamma(0.3, (4, 1), (30, 1), convention=convention), one_axis_gamma(convention))
+
+
+def one_axis_gamma(convention: str) -> float:
+    """Eq. (1) on one axis of 30 cells with blocks of 4 and drop_prob 0.3."""
+    if convention == "calibrated":
+        low, high = 0.0, 1.0
+        n = [min(u, 26) - max(u - 3, 0) + 1 for u in range(30)]
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (middle, high) if np.mean([1 - (1 - middle) ** k for k in n]) < 0.3 else (low, middle)
+        return low
+    return 0.3 / 4 if convention == "dropblock" else 0.3 / 4 * 30 / 27
+
+
+@pytest.mark.parametrize("data_format", ["NCDHW", "NDHWC"])
+def test_a_volume_is_not_given_the_advice_for_maps(data_format: str) -> None:
+    with pytest.raises(ValueError, match=r"got 3: shape \(2, 3, 4\)$"):
+        dropblock_ref.drop_block(zeros(2, 3, 4), 0.3, 2, rng=0, data_format=data_format)
+
+
+@pytest.mark.parametrize("data_format", ["NCHW", "NHWC"])
+def test_the_advice_for_an_unbatched_image_works(data_format: str) -> None:
+    x = np.ones((5, 6, 7))
+    with pytest.raises(ValueError, match=r"pass x\[None\] for an unbatched image"):
+        dropblock_ref.drop_block(x, 0.3, 2, rng=0, data_format=data_format)
+    assert dropblock_ref.drop_block(x[None], 0.3, 2, rng=0, data_format=data_format).shape == (1, 5, 6, 7)
+
+
 # Fuzzing: any object in the place of any argument.
-
-
-def _raise(*_: Any, **__: Any) -> NoReturn:
-    raise ZeroDivisionError("a trap")
 
 
 # What a class of each base may refuse to do; that subclasses of int, float and str compare and hash is granted.
@@ -558,16 +626,6 @@ def traps() -> st.SearchStrategy[Any]:
             for base, methods in TRAPS.items()
         )
     )
-
-
-class TextlessError(Exception):
-    __str__ = _raise
-    __repr__ = _raise
-
-
-class RaisesTextlessError:
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
-        raise TextlessError
 
 
 class Given:
