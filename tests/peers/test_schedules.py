@@ -70,9 +70,9 @@ def test_a_warm_up_of_timm_of_n_steps_has_n_plus_1_values(start: float, stop: fl
 
 @pytest.mark.parametrize("n", [0, 1, 2, 7])
 def test_a_warm_up_of_mmdetection_of_n_calls_has_n_plus_1_values(n: int) -> None:
-    # The factor of its layer, which counts calls from 1: 1.0 if iter_cnt > warmup_iters else iter_cnt / warmup_iters.
+    # Its layer counts calls from 1, and multiplies gamma by call / n, by 1 after n calls.
     for call in range(1, n + 3):
-        factor = 1.0 if call > n else call / n
+        factor = min(call / n, 1.0) if n else 1.0
         assert linear_schedule(call, 0, 0.3, n + 1) == pytest.approx(0.3 * factor, rel=1e-15)
 
 
