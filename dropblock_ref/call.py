@@ -81,10 +81,12 @@ def find_layout(data_format: str, shape: tuple[int, ...], name: str) -> Layout:
     channels_first, required_ndim = DATA_FORMATS[data_format]
     ndim = len(shape)
     if ndim not in (4, 5):
-        advice = f"; for an unbatched image pass {name}[None]" if ndim == 3 else ""
+        # The new axis lies beside the only spatial one, so that no block spans channels.
+        longer = f"{name}[..., None]" if channels_first else f"{name}[..., None, :]"
+        advice = f"; pass {name}[None] for an unbatched image, {longer} and block_size (b, 1) for maps of one axis"
         raise ValueError(
             f"{name} must have 4 dimensions (maps) or 5 (volumes), batch and channels included, "
-            f"got {ndim}: shape {shape}{advice}"
+            f"got {ndim}: shape {shape}{advice if ndim == 3 and required_ndim != 5 else ''}"
         )
     if required_ndim not in (None, ndim):
         raise ValueError(

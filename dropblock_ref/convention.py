@@ -6,9 +6,8 @@ What a package does by mistake is not a row here but a finding, kept as a strict
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from .arguments import check_choice, check_flag, check_instance, check_real, describe
@@ -97,10 +96,11 @@ class Convention:
         check_instance(self.source, "source", str, "a string")
         for field, choices in CHOICES.items():
             check_choice(getattr(self, field), field, choices)
-        check_flag(self.shared_channels, "shared_channels")
-        check_flag(self.shared_samples, "shared_samples")
+        # As Python's own bool and float, whatever was given: JSON has no others.
+        for flag in ("shared_channels", "shared_samples"):
+            object.__setattr__(self, flag, check_flag(getattr(self, flag), flag))
         epsilon = check_real(self.epsilon, "epsilon", sys.float_info.max, "a finite real number of at least 0")
-        object.__setattr__(self, "epsilon", epsilon)  # as a float, whatever kind of number was given
+        object.__setattr__(self, "epsilon", epsilon)
         if self.oversize_block == "unclipped" and (self.gamma_rule, self.seed_region) != ("uncorrected", "everywhere"):
             raise ValueError(
                 "oversize_block 'unclipped' needs gamma_rule 'uncorrected' and seed_region 'everywhere', because "
@@ -139,8 +139,31 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
 )
 # fmt: on
 
-CONVENTIONS: Mapping[str, Convention] = MappingProxyType(
-    {row[0]: Convention(**dict(zip(_COLUMNS, row, strict=True))) for row in _ROWS}
+
+class _Conventions(Mapping[str, Convention]):
+    """The table as a read-only mapping; a copy or a pickle of it is the table itself."""
+
+    def __init__(self, conventions: Iterable[Convention]) -> None:
+        self._rows = {convention.name: convention for convention in conventions}
+
+    def __getitem__(self, name: str) -> Convention:
+        return self._rows[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __repr__(self) -> str:
+        return repr(self._rows)
+
+    def __reduce__(self) -> str:
+        return "CONVENTIONS"
+
+
+CONVENTIONS: Mapping[str, Convention] = _Conventions(
+    Convention(**dict(zip(_COLUMNS, row, strict=True))) for row in _ROWS
 )
 PAPER = CONVENTIONS["paper"]
 

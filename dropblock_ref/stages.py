@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import fast, rules
-from .arguments import check_boolean, check_probability, check_rng, check_shape
+from .arguments import check_boolean, check_cells, check_probability, check_rng, check_shape
 from .call import check_eligible, check_sharing, documented, find_layout, resolve, resolve_map, resolve_mask
 from .convention import Convention, find_convention
 
@@ -87,7 +87,7 @@ def valid_seeds(block_size: Any, spatial_shape: Any, *, convention: Convention |
            [0, 0, 0, 0, 0]])
     """
     _, block = resolve_map(block_size, spatial_shape, convention)
-    valid = np.zeros(block.spatial_shape, dtype=np.bool_)
+    valid = np.zeros(check_cells(block.spatial_shape, "spatial_shape"), dtype=np.bool_)
     valid[block.eligible] = True
     return valid
 
