@@ -22,11 +22,10 @@ import numpy as np
 
 from . import backends, theory
 from .arguments import FLOATING_DTYPES, check_integer, check_shape, check_spatial_shape, describe, describe_error
+from .call import DATA_FORMATS, accepts_block, find_layout
 from .convention import CONVENTIONS
 from .dropblock import trace
-from .geometry import accepts_block
-from .layout import DATA_FORMATS, find_layout
-from .seed_probability import gamma
+from .stages import gamma
 from .testing.backend import Backend
 from .testing.identification import identify
 from .testing.oracle import CHECKS, run_checks, select_checks

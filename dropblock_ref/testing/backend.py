@@ -20,9 +20,8 @@ from ..arguments import (
     check_spatial_shape,
     describe,
 )
+from ..call import DATA_FORMATS, accepts_block
 from ..convention import Convention, find_convention
-from ..geometry import accepts_block
-from ..layout import DATA_FORMATS
 
 MODES = ("training", "evaluation")
 

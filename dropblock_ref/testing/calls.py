@@ -19,9 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arguments import FLOATING_DTYPES, describe, describe_error
-from ..geometry import accepts_block
-from ..layout import DATA_FORMATS, Layout, find_layout
-from ..normalization import counted_axes
+from ..call import DATA_FORMATS, Layout, accepts_block, counted_axes, find_layout
 from .backend import Backend
 from .observation import MAX_ULPS, coarser, difference, find_dtype, find_problems, map_picture, read_dropped, same, ulp
 from .settings import Map

@@ -11,9 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arguments import describe_error
-from ..geometry import accepts_block
-from ..layout import Layout, find_layout
-from ..normalization import counted_axes
+from ..call import Layout, accepts_block, counted_axes, find_layout
 from .backend import Backend
 from .calls import Calls, Fault, Refused, Unreadable
 from .maps import ANY_MAP

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
+from ..call import accepts_block
 from ..convention import Convention
-from ..geometry import accepts_block
 from .backend import DROP_PROBS, Backend
 
 Block = int | tuple[int, ...]
