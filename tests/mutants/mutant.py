@@ -1,19 +1,20 @@
 """A mutant: a backend with exactly one planted bug, and the checks of the oracle that must find it.
 
-A bug is a subclass of the correct DropBlock that replaces one stage; `Bugs` collects those of one stage.
+A bug is a subclass of the correct DropBlock that replaces one stage; `Bugs` collects those of one kind.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
 from dropblock_ref.convention import Convention
 from dropblock_ref.testing.backend import Backend
 
+from .case import Case
 from .correct import DropBlock, make_backend
 
 Kind = TypeVar("Kind", bound=type[DropBlock])
@@ -27,7 +28,11 @@ class Mutant:
     stage: str
     bug: str  # one sentence
     make: Callable[[], Backend]
-    caught_by: frozenset[str]  # at least one of these checks must fail
+    caught_by: frozenset[str]  # at least one of these checks must fail, and no other may
+    first: frozenset[str] = frozenset()  # the first check that fails is one of these, which name the cause
+    at: Case = field(default_factory=Case)  # where the bug shows
+    reported: bool = False  # a correct backend may do so: one of `caught_by` is "reported", and none fails
+    costly: str = ""  # why a run of ordinary cost does not find it
 
 
 def correct_twin(backend: Backend) -> Backend:
@@ -44,7 +49,7 @@ def correct_twin(backend: Backend) -> Backend:
 
 
 class Bugs:
-    """The mutants of one stage, in the order in which they are written."""
+    """The mutants of one kind, in the order in which they are written."""
 
     def __init__(self, stage: str) -> None:
         self.stage = stage
@@ -55,13 +60,20 @@ class Bugs:
         bug: str,
         caught_by: str,
         *,
+        first: str = "",
+        at: Case = Case(),  # noqa: B008  (frozen)
         convention: Convention | str = "paper",
         data_format: str = "channels_first",
         ndims: tuple[int, ...] = (2,),
         dtypes: tuple[str, ...] = ("float32",),
         replay: bool = False,
+        reported: bool = False,
+        costly: str = "",
     ) -> Callable[[Kind], Kind]:
-        """Class decorator: enter the class, named in snake case; a black box unless `replay`."""
+        """Class decorator: enter the class, named in snake case; a black box unless `replay`.
+
+        What fails first is one of `first`, by default the first name of `caught_by`.
+        """
 
         def enter(kind: Kind) -> Kind:
             name = re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
@@ -76,7 +88,11 @@ class Bugs:
                 with_draw_seeds=replay,
                 with_apply=replay,
             )
-            self.mutants.append(Mutant(name, self.stage, bug, make, frozenset(caught_by.split())))
+            names = caught_by.split()
+            causes = frozenset(first.split() or names[:1])
+            self.mutants.append(
+                Mutant(name, self.stage, bug, make, frozenset(names) | causes, causes, at, reported, costly)
+            )
             return kind
 
         return enter
