@@ -91,7 +91,7 @@ class AllDroppedIsDouble(OtherDtype):
     dtype = np.float64
 
     def early(self) -> bool:
-        return self.mask is not None and not self.mask.any()
+        return self.mask is not None and self.mask.size > 0 and not self.mask.any()
 
 
 @early_bugs.plant(
@@ -103,7 +103,7 @@ class AllDroppedIsDouble(OtherDtype):
 )
 class AllDroppedHalfIsSingle(OtherDtype):
     def early(self) -> bool:
-        return self.mask is not None and not self.mask.any() and self.x.dtype == np.float16
+        return self.mask is not None and self.mask.size > 0 and not self.mask.any() and self.x.dtype == np.float16
 
 
 @early_bugs.plant(
@@ -218,7 +218,7 @@ class BlockOfOneHalfByKeepProb(OtherScale):
 
 @early_bugs.plant(
     "a block of one on a volume is scaled by 1 / keep_prob, as Dropout",
-    "block_of_one scale search",
+    "block_of_one one_cell_map scale search",
     first="block_of_one scale",
     ndims=(3,),
     at=Case((2, 3, 5, 5, 5), 1),
@@ -266,7 +266,7 @@ class SmallDropProbUnscaled(OtherScale):
 
 @early_bugs.plant(
     "a batch of one in bfloat16 is never dropped",
-    "batch_of_one low_precision search",
+    "batch_of_one low_precision gradient search",
     first="batch_of_one map_rate low_precision",
     dtypes=("bfloat16", "float32"),
     at=Case((1, 3, 9, 9)),

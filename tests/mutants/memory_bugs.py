@@ -298,7 +298,7 @@ class DerivativeOverwritten(OneBuffer):
 
 @memory_bugs.plant(
     "the derivative is written over the output that vjp returns",
-    "gradient values legal_blocks input_unmodified",
+    "gradient evaluation_gradient values legal_blocks input_unmodified",
     first="gradient values scale",
 )
 class DerivativeOverOutput(OneBuffer):

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from dropblock_ref.convention import Convention
 from dropblock_ref.testing.backend import Backend
+from dropblock_ref.testing.report import Report
 
 from .case import Case
 from .correct import DropBlock, make_backend
@@ -33,6 +34,25 @@ class Mutant:
     at: Case = field(default_factory=Case)  # where the bug shows
     reported: bool = False  # a correct backend may do so: one of `caught_by` is "reported", and none fails
     costly: str = ""  # why a run of ordinary cost does not find it
+
+
+def complaints(mutant: Mutant, report: Report) -> list[str]:
+    """What is not as it must be in the oracle's report of a whole run over the mutant.
+
+    The first check that fails names the cause, no check accuses what is right, and what the first fault has made
+    impossible to judge is "not_judged". The mutants without `first` must only be caught.
+    """
+    failed = [result.name for result in report.failures]
+    if mutant.reported:
+        told = {result.name for result in report.results if result.status == "reported"}
+        wrong = [f"fails {name}, which may only report it" for name in failed]
+        return wrong if told & mutant.caught_by else [*wrong, f"is not reported by any of {sorted(mutant.caught_by)}"]
+    if not failed:
+        return ["is PASSED" if report.passed else "is not caught"]
+    if not mutant.first:
+        return [] if mutant.caught_by & set(failed) else [f"is caught by {failed[0]} only"]
+    wrong = [] if failed[0] in mutant.first else [f"fails {failed[0]} first, which is not the cause"]
+    return wrong + [f"fails {name}, which is right" for name in failed if name not in mutant.caught_by]
 
 
 def correct_twin(backend: Backend) -> Backend:

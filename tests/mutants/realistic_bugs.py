@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .case import Case
@@ -157,7 +159,7 @@ class LargeEvenBlocksOtherAnchor(DropBlock):
 )
 class SeedsSummedInHalf(DropBlock):
     def dilate(self, seeds: Mask, block: Block, /) -> Mask:
-        flat = np.ascontiguousarray(seeds).reshape(*seeds.shape[:2], -1)
+        flat = np.ascontiguousarray(seeds).reshape(*seeds.shape[:2], math.prod(seeds.shape[2:]))
         few = flat & (np.cumsum(flat, axis=-1, dtype=np.int32) <= 2048)
         return super().dilate(few.reshape(seeds.shape), block)
 

@@ -12,7 +12,9 @@ from .correct import DropBlock, Mask, Shape, in_spatial_order
 from .mutant import Bugs
 
 regularity_bugs = Bugs("regularity")
-COUNTS = "regularity sample_independence distant_cells channel_independence"
+PAIRED = "regularity sample_independence distant_cells channel_independence overlapping_cells"
+# In a batch so drawn cells are dropped more or less often than they must be, too.
+COUNTS = f"{PAIRED} map_rate cell_rates drop_prob_one block_of_one block_of_map_size one_cell_map"
 PAIRS = "regularity call_independence"
 
 
@@ -21,7 +23,7 @@ def cells_first(shape: Shape) -> Shape:
     return shape[2:] + shape[:2]
 
 
-@regularity_bugs.plant("the number of seeds of a batch is fixed", COUNTS, at=Case())
+@regularity_bugs.plant("the number of seeds of a batch is fixed", COUNTS, first=COUNTS, at=Case())
 class FixedNumberPerBatch(DropBlock):
     def bernoulli(self, rng: np.random.Generator, shape: Shape, gamma: float, /) -> Mask:
         size = math.prod(shape)
@@ -31,7 +33,9 @@ class FixedNumberPerBatch(DropBlock):
         return in_spatial_order(seeds.reshape(cells_first(shape)))
 
 
-@regularity_bugs.plant("the number of seeds of a sample, over its channels, is fixed", COUNTS, at=Case((4, 16, 9, 9)))
+@regularity_bugs.plant(
+    "the number of seeds of a sample, over its channels, is fixed", COUNTS, first=COUNTS, at=Case((4, 16, 9, 9))
+)
 class FixedNumberPerSample(DropBlock):
     def bernoulli(self, rng: np.random.Generator, shape: Shape, gamma: float, /) -> Mask:
         size = math.prod(shape[1:])
@@ -40,7 +44,9 @@ class FixedNumberPerSample(DropBlock):
         return (order < number).reshape(shape)
 
 
-@regularity_bugs.plant("of every 1 / gamma cells in a row exactly one is a seed: stratified", COUNTS, at=Case())
+@regularity_bugs.plant(
+    "of every 1 / gamma cells in a row exactly one is a seed: stratified", COUNTS, first=COUNTS, at=Case()
+)
 class Stratified(DropBlock):
     def bernoulli(self, rng: np.random.Generator, shape: Shape, gamma: float, /) -> Mask:
         size = math.prod(shape)
@@ -55,7 +61,7 @@ class Stratified(DropBlock):
 
 
 @regularity_bugs.plant(
-    "every cell of every channel is a seed in the same number of samples", COUNTS, at=Case((16, 2, 9, 9))
+    "every cell of every channel is a seed in the same number of samples", COUNTS, first=COUNTS, at=Case((16, 2, 9, 9))
 )
 class BalancedOverBatch(DropBlock):
     def bernoulli(self, rng: np.random.Generator, shape: Shape, gamma: float, /) -> Mask:
@@ -66,7 +72,10 @@ class BalancedOverBatch(DropBlock):
 
 
 @regularity_bugs.plant(
-    "the samples take steps of the golden ratio, a sequence of low discrepancy", COUNTS, at=Case((16, 2, 9, 9))
+    "the samples take steps of the golden ratio, a sequence of low discrepancy",
+    COUNTS,
+    first=COUNTS,
+    at=Case((16, 2, 9, 9)),
 )
 class LowDiscrepancy(DropBlock):
     def bernoulli(self, rng: np.random.Generator, shape: Shape, gamma: float, /) -> Mask:
@@ -109,6 +118,10 @@ class CallsAntithetic(DropBlock):
 class CountsMadeUpFor(DropBlock):
     missing = 0.0
 
+    def generator(self, seed: int | None, /) -> np.random.Generator:
+        self.missing = self.missing if seed is None else 0.0
+        return super().generator(seed)
+
     def bernoulli(self, rng: np.random.Generator, shape: Shape, gamma: float, /) -> Mask:
         size = max(math.prod(shape), 1)
         seeds = super().bernoulli(rng, shape, min(max(gamma + self.missing / size, 0.0), 1.0))
@@ -117,7 +130,7 @@ class CountsMadeUpFor(DropBlock):
 
 
 @regularity_bugs.plant(
-    "gamma differs from call to call, by up to a half", COUNTS, first=f"{COUNTS} map_rate", at=Case(seeds=(3, None))
+    "gamma differs from call to call, by up to a half", COUNTS, first=COUNTS, at=Case(seeds=(3, None))
 )
 class GammaOfCallVaries(DropBlock):
     def bernoulli(self, rng: np.random.Generator, shape: Shape, gamma: float, /) -> Mask:

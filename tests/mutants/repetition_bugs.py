@@ -11,8 +11,9 @@ from .correct import Block, DropBlock, Informed, Mask, Shape, in_spatial_order
 from .mutant import Bugs
 
 repetition_bugs = Bugs("repetition")
-AGAIN = "repeated_draws stream_goes_on call_independence"
+AGAIN = "repeated_draws stream_goes_on call_independence sample_independence"
 SEEDS = "repeated_draws same_seed_same_output"
+RATES = "map_rate cell_rates overlapping_cells distant_cells channel_independence"
 TINY = (1, 1, 9, 9)
 
 
@@ -27,12 +28,22 @@ class Periodic(DropBlock):
         return np.random.default_rng((self.begun, self.calls % self.period))
 
 
-@repetition_bugs.plant("the stream repeats after 64 calls", AGAIN, at=Case(TINY, seeds=(3, *[None] * 64)))
+@repetition_bugs.plant(
+    "the stream repeats after 64 calls",
+    AGAIN,
+    first="repeated_draws stream_goes_on",
+    at=Case(TINY, seeds=(3, *[None] * 64)),
+)
 class RepeatsAfterSixtyFour(Periodic):
     pass
 
 
-@repetition_bugs.plant("the stream repeats after 100 calls", AGAIN, at=Case(TINY, seeds=(3, *[None] * 100)))
+@repetition_bugs.plant(
+    "the stream repeats after 100 calls",
+    AGAIN,
+    first="repeated_draws stream_goes_on",
+    at=Case(TINY, seeds=(3, *[None] * 100)),
+)
 class RepeatsAfterHundred(Periodic):
     period = 100
 
@@ -40,6 +51,7 @@ class RepeatsAfterHundred(Periodic):
 @repetition_bugs.plant(
     "the stream repeats after 1024 calls",
     AGAIN,
+    first="repeated_draws stream_goes_on",
     at=Case(TINY, seeds=(3, *[None] * 1024), derivative=False),
     costly="a run that makes fewer than 1024 calls of one stream does not meet it",
 )
@@ -48,7 +60,10 @@ class RepeatsAfterThousand(Periodic):
 
 
 @repetition_bugs.plant(
-    "every third call without a seed repeats the one two calls before", AGAIN, at=Case(TINY, seeds=(3, *[None] * 5))
+    "every third call without a seed repeats the one two calls before",
+    AGAIN,
+    first="repeated_draws stream_goes_on",
+    at=Case(TINY, seeds=(3, *[None] * 5)),
 )
 class EveryThirdCallRepeats(Periodic):
     def generator(self, seed: int | None, /) -> np.random.Generator:
@@ -57,7 +72,12 @@ class EveryThirdCallRepeats(Periodic):
         return np.random.default_rng((self.begun, self.calls - again))
 
 
-@repetition_bugs.plant("without a seed masks come from a bank of 64", AGAIN, at=Case(TINY, seeds=(3, None)))
+@repetition_bugs.plant(
+    "without a seed masks come from a bank of 64",
+    AGAIN,
+    first="repeated_draws stream_goes_on",
+    at=Case(TINY, seeds=(3, None)),
+)
 class BankOfMasks(DropBlock):
     number = 64
 
@@ -69,6 +89,7 @@ class BankOfMasks(DropBlock):
 @repetition_bugs.plant(
     "without a seed masks come from a bank of 4096",
     AGAIN,
+    first="repeated_draws stream_goes_on",
     at=Case(TINY, seeds=(3, None)),
     costly="with 100 calls of one stream, two are the same with probability 0.7; with 300 nearly always",
 )
@@ -77,7 +98,10 @@ class LargeBankOfMasks(BankOfMasks):
 
 
 @repetition_bugs.plant(
-    "a call in evaluation begins the stream anew", AGAIN, at=Case(TINY, seeds=(3, EVALUATE, None, EVALUATE, None))
+    "a call in evaluation begins the stream anew",
+    AGAIN,
+    first="repeated_draws stream_goes_on",
+    at=Case(TINY, seeds=(3, EVALUATE, None, EVALUATE, None)),
 )
 class EvaluationRestarts(Informed):
     def is_identity(self, p: float, training: bool, /) -> bool:
@@ -87,7 +111,10 @@ class EvaluationRestarts(Informed):
 
 
 @repetition_bugs.plant(
-    "the stream does not go on after a call with one sample", AGAIN, at=Case(TINY, seeds=(3, None, None))
+    "the stream does not go on after a call with one sample",
+    AGAIN,
+    first="repeated_draws stream_goes_on",
+    at=Case(TINY, seeds=(3, None, None)),
 )
 class OneSampleDoesNotAdvance(Informed):
     def sample_seeds(self, shape: Shape, p: float, block: Block, rng: np.random.Generator, /) -> Mask:
@@ -98,7 +125,12 @@ class OneSampleDoesNotAdvance(Informed):
         return seeds
 
 
-@repetition_bugs.plant("a map of another shape begins the stream anew", AGAIN, at=Case(TINY, seeds=(None, None)))
+@repetition_bugs.plant(
+    "a map of another shape begins the stream anew",
+    AGAIN,
+    first="repeated_draws stream_goes_on",
+    at=Case(TINY, seeds=(None, None)),
+)
 class NewShapeRestarts(Informed):
     shape: Shape = ()
 
@@ -120,25 +152,25 @@ class OtherSeed(DropBlock):
         return super().generator(None if seed is None else self.other(seed))
 
 
-@repetition_bugs.plant("seeds are taken modulo 16", SEEDS, at=Case(seeds=(16,)))
+@repetition_bugs.plant("seeds are taken modulo 16", SEEDS, first=SEEDS, at=Case(seeds=(16,)))
 class SeedsModuloSixteen(OtherSeed):
     def other(self, seed: int) -> int:
         return seed % 16
 
 
-@repetition_bugs.plant("seeds are taken modulo 256", SEEDS, at=Case(seeds=(256,)))
+@repetition_bugs.plant("seeds are taken modulo 256", SEEDS, first=SEEDS, at=Case(seeds=(256,)))
 class SeedsModuloByte(OtherSeed):
     def other(self, seed: int) -> int:
         return seed % 256
 
 
-@repetition_bugs.plant("seeds are taken modulo 2^16", SEEDS, at=Case(seeds=(2**16,)))
+@repetition_bugs.plant("seeds are taken modulo 2^16", SEEDS, first=SEEDS, at=Case(seeds=(2**16,)))
 class SeedsInSixteenBits(OtherSeed):
     def other(self, seed: int) -> int:
         return seed % 2**16
 
 
-@repetition_bugs.plant("seeds from 2^31 on are cut to 2^31 - 1", SEEDS, at=Case(seeds=(2**31 + 5,)))
+@repetition_bugs.plant("seeds from 2^31 on are cut to 2^31 - 1", SEEDS, first=SEEDS, at=Case(seeds=(2**31 + 5,)))
 class SeedsCutAtInt(OtherSeed):
     def other(self, seed: int) -> int:
         return min(seed, 2**31 - 1)
@@ -255,7 +287,7 @@ class SamplesRepeatAfterThousand(SamplesRepeatAfterMany):
 
 @repetition_bugs.plant(
     "the masks of a batch come from a bank of 4096",
-    "repeated_draws sample_independence",
+    f"repeated_draws sample_independence {RATES}",
     at=Case((16, 1, 9, 9), derivative=False),
 )
 class SamplesOfBank(DropBlock):
@@ -267,7 +299,7 @@ class SamplesOfBank(DropBlock):
 
 @repetition_bugs.plant(
     "a call takes its random numbers from a table of 2^14, again and again",
-    "repeated_draws sample_independence distant_cells",
+    f"repeated_draws sample_independence channel_sharing {RATES}",
     first="repeated_draws",
     at=Case((1024, 2, 9, 9), derivative=False),
 )

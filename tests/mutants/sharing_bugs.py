@@ -9,6 +9,7 @@ from .correct import Array, DropBlock, Mask, Scale, Shape, product
 from .mutant import Bugs
 
 sharing_bugs = Bugs("batches and channels")
+RATES = "map_rate cell_rates block_of_one block_of_map_size one_cell_map drop_prob_one"
 SAMPLES = "sample_independence channel_sharing repeated_draws search"
 CHANNELS = "channel_sharing channel_independence repeated_draws search"
 
@@ -290,8 +291,8 @@ class ManySamplesReordered(DropBlock):
 
 @sharing_bugs.plant(
     "samples after the 48th are left as they are",
-    "map_rate sample_independence scale values channel_sharing search",
-    first="scale values map_rate sample_independence search",
+    f"scale values sample_independence channel_sharing search {RATES}",
+    first=f"scale values sample_independence search {RATES}",
     at=Case((52, 2, 9, 9)),
 )
 class SamplesAfterFortyEightUntouched(DropBlock):

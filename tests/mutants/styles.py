@@ -315,7 +315,7 @@ class ScatteredIndices(DropBlock):
 class SlidingWindows(DropBlock):
     def dilate(self, seeds: Mask, block: Block, /) -> Mask:
         for axis, before, after in sides(block):
-            seeds = windows(seeds, axis, before, after).any(axis=-1)
+            seeds = np.asarray(windows(seeds, axis, before, after).any(axis=-1))
         return seeds
 
 
