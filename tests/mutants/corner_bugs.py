@@ -12,7 +12,7 @@ from .case import Case
 from .correct import Block, Informed, Mask, Shape, in_spatial_order
 from .mutant import Bugs
 
-corner_bugs = Bugs("corners of gamma")
+corner_bugs = Bugs("corners of gamma", causes=True)
 RATE = "map_rate cell_rates search"
 ALL_RATES = f"{RATE} drop_prob_one block_of_one block_of_map_size one_cell_map non_square_maps"
 HALF = ("float32", "float16", "bfloat16")

@@ -8,7 +8,7 @@ from .case import Case
 from .correct import DropBlock, Informed, Mask, Scale
 from .mutant import Bugs
 
-count_bugs = Bugs("counts")
+count_bugs = Bugs("counts", causes=True)
 SCALE = "scale values search"
 LARGE = Case((1, 2, 264, 256), 3, 0.4)
 DOUBLE = ("float32", "float64")

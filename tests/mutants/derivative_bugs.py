@@ -10,7 +10,7 @@ from .case import Case
 from .correct import Array, Informed, Mask, Scale, product
 from .mutant import Bugs
 
-derivative_bugs = Bugs("derivative")
+derivative_bugs = Bugs("derivative", causes=True)
 VALUES = "gradient search"
 
 

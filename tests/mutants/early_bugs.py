@@ -8,7 +8,7 @@ from .case import Case
 from .correct import Array, Informed, Mask, Scale, product
 from .mutant import Bugs
 
-early_bugs = Bugs("early returns")
+early_bugs = Bugs("early returns", causes=True)
 DTYPE = "shape_and_dtype"
 DOUBLE = ("float32", "float64")
 HALF = ("float16", "float32")

@@ -11,7 +11,7 @@ from .case import EVALUATE, Case
 from .correct import Array, DropBlock, Informed, Mask, Scale, Shape, product
 from .mutant import Bugs
 
-memory_bugs = Bugs("memory")
+memory_bugs = Bugs("memory", causes=True)
 ORDER = "non_contiguous_input search"
 MODIFIED = "input_unmodified"
 # An output that changes after it was returned, and an x that changes after the call, belong to the same check.

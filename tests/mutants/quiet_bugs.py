@@ -8,7 +8,7 @@ from .case import EVALUATE, Case
 from .correct import Array, Informed
 from .mutant import Bugs
 
-quiet_bugs = Bugs("identity")
+quiet_bugs = Bugs("identity", causes=True)
 EVALUATION = "evaluation_identity evaluation_gradient search"
 ZERO = "zero_drop_prob_identity evaluation_gradient search"
 
@@ -192,17 +192,6 @@ class LargeMapsScaledAtDropProbZero(ChangesSome):
 
     def change(self, x: Array, /) -> Array:
         return x * (1 + 1e-6) if min(x.shape[2:]) >= 14 else x
-
-
-@quiet_bugs.plant(
-    "in evaluation negative zeros become positive",
-    "evaluation_identity special_values search",
-    at=Case(values="special", training=False),
-    reported=True,
-)
-class NegativeZeroInEvaluation(ChangesSome):
-    def change(self, x: Array, /) -> Array:
-        return x + 0
 
 
 @quiet_bugs.plant(

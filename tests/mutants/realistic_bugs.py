@@ -10,7 +10,7 @@ from .case import Case
 from .correct import Block, Box, DropBlock, Mask, Shape, spread
 from .mutant import Bugs
 
-realistic_bugs = Bugs("realistic maps")
+realistic_bugs = Bugs("realistic maps", causes=True)
 CELLS = "map_rate cell_rates search"
 ILLEGAL = "legal_blocks low_precision search"
 SMALL = Case((4, 8, 28, 28), 7, 0.3)

@@ -11,7 +11,7 @@ from .case import Case
 from .correct import DropBlock, Mask, Shape, in_spatial_order
 from .mutant import Bugs
 
-regularity_bugs = Bugs("regularity")
+regularity_bugs = Bugs("regularity", causes=True)
 PAIRED = "regularity sample_independence distant_cells channel_independence overlapping_cells"
 # In a batch so drawn cells are dropped more or less often than they must be, too.
 COUNTS = f"{PAIRED} map_rate cell_rates drop_prob_one block_of_one block_of_map_size one_cell_map"

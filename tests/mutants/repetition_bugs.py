@@ -10,7 +10,7 @@ from .case import EVALUATE, Case
 from .correct import Block, DropBlock, Informed, Mask, Shape, in_spatial_order
 from .mutant import Bugs
 
-repetition_bugs = Bugs("repetition")
+repetition_bugs = Bugs("repetition", causes=True)
 AGAIN = "repeated_draws stream_goes_on call_independence sample_independence"
 SEEDS = "repeated_draws same_seed_same_output"
 RATES = "map_rate cell_rates overlapping_cells distant_cells channel_independence"

@@ -11,7 +11,7 @@ from .case import Case
 from .correct import DropBlock, Informed, Shape
 from .mutant import Bugs
 
-scalar_bugs = Bugs("scalars")
+scalar_bugs = Bugs("scalars", causes=True)
 BAD = "bad_arguments search"
 
 
@@ -102,11 +102,6 @@ class BlockTruncated(DropBlock):
 class DropProbInPercent(DropBlock):
     def check_probability(self, drop_prob: Any, /) -> float:
         return super().check_probability(drop_prob / 100 if drop_prob > 1 else drop_prob)
-
-
-@scalar_bugs.plant("a 0-d array as drop_prob is refused", BAD, reported=True, at=Case(drop_prob=np.float64(0.4)))
-class ArrayDropProbRefused(NumpyDropProbRefused):
-    pass
 
 
 @scalar_bugs.plant(

@@ -8,7 +8,7 @@ from .case import Case
 from .correct import Array, DropBlock, Mask, Scale, Shape, product
 from .mutant import Bugs
 
-sharing_bugs = Bugs("batches and channels")
+sharing_bugs = Bugs("batches and channels", causes=True)
 RATES = "map_rate cell_rates block_of_one block_of_map_size one_cell_map drop_prob_one"
 SAMPLES = "sample_independence channel_sharing repeated_draws search"
 CHANNELS = "channel_sharing channel_independence repeated_draws search"

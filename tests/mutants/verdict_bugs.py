@@ -13,8 +13,15 @@ from .case import Case
 from .correct import Array, Block, Box, DropBlock, Informed, Mask, Scale, Shape, product
 from .mutant import Bugs
 
-verdict_bugs = Bugs("verdicts")
+verdict_bugs = Bugs("verdicts", causes=True)
 RATES = "map_rate cell_rates drop_prob_one block_of_one block_of_map_size one_cell_map"
+ANSWERS = (  # what needs an output
+    "evaluation_identity zero_drop_prob_identity shape_and_dtype input_unmodified same_seed_same_output stream_goes_on "
+    "channel_sharing legal_blocks scale values non_square_maps even_blocks per_axis_blocks block_of_one "
+    "block_of_map_size one_cell_map drop_prob_one non_contiguous_input batch_of_one empty_batch special_values "
+    "gradient evaluation_gradient map_rate cell_rates overlapping_cells distant_cells channel_independence "
+    "sample_independence call_independence repeated_draws regularity search"
+)
 OWN = replace(PAPER, name="own", source="a mutant's home", scale_over="sample")
 
 
@@ -34,6 +41,7 @@ class TimesFactor(DropBlock):
     "single cells are dropped, not blocks, and kept ones are multiplied by 500 times the scale",
     "legal_blocks scale map_rate cell_rates overlapping_cells values",
     first="legal_blocks",
+    not_passed="scale",
 )
 class CellsDroppedAndFiveHundred(TimesFactor):
     def dilate(self, seeds: Mask, _: Block, /) -> Mask:
@@ -44,6 +52,7 @@ class CellsDroppedAndFiveHundred(TimesFactor):
     "single cells are dropped and the kept ones are multiplied by some number between 500 and 2000 each",
     "legal_blocks scale map_rate cell_rates overlapping_cells values",
     first="legal_blocks",
+    not_passed="scale values",
 )
 class CellsDroppedAndNoise(DropBlock):
     def dilate(self, seeds: Mask, _: Block, /) -> Mask:
@@ -59,6 +68,7 @@ class CellsDroppedAndNoise(DropBlock):
     "replayed_mask replayed_values scale values",
     first="replayed_mask scale",
     replay=True,
+    not_passed="replayed_values scale",
 )
 class MirroredAndFive(TimesFactor):
     factor = 5.0
@@ -72,6 +82,7 @@ class MirroredAndFive(TimesFactor):
     "channel_sharing scale values",
     first="channel_sharing",
     convention="timm",
+    not_passed="scale",
 )
 class OwnMasksAndSeven(TimesFactor):
     factor = 7.0
@@ -84,6 +95,7 @@ class OwnMasksAndSeven(TimesFactor):
     "one cell of every block is kept, and kept cells of the first channel only are scaled",
     "legal_blocks scale values",
     first="legal_blocks",
+    not_passed="scale",
 )
 class CornerKeptAndFirstChannelScaled(DropBlock):
     def dilate(self, seeds: Mask, block: Block, /) -> Mask:
@@ -98,6 +110,7 @@ class CornerKeptAndFirstChannelScaled(DropBlock):
     "cells in the overlap of two blocks become -1 times x, as 1 minus a count of blocks",
     "values legal_blocks scale replayed_values replayed_mask",
     first="values legal_blocks",
+    not_passed="values",
 )
 class OverlapsNegative(DropBlock):
     def multiply(self, x: Array, mask: Mask, scale: Scale, /) -> Array:
@@ -127,6 +140,7 @@ class OverlapsNegative(DropBlock):
     ndims=(3,),
     data_format="channels_last",
     at=Case((2, 3, 5, 5, 5)),
+    not_passed="scale",
 )
 class PlaneKeptAndInverted(DropBlock):
     def dilate(self, seeds: Mask, block: Block, /) -> Mask:
@@ -140,7 +154,11 @@ class PlaneKeptAndInverted(DropBlock):
 
 
 @verdict_bugs.plant(
-    "everything is refused, whatever is given", "evaluation_identity", first="evaluation_identity", at=Case()
+    "everything is refused, whatever is given",
+    ANSWERS,
+    first=ANSWERS,
+    at=Case(),
+    not_passed="bad_arguments oversize_block",
 )
 class EverythingRefused(DropBlock):
     def check_input(self, x: Any, /) -> Array:
