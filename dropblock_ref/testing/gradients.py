@@ -91,7 +91,8 @@ def _of_special_values(run: Run, one: Map, x: NDArray[Any], cotangent: NDArray[A
         raise CheckFailure(
             f"the derivative must be cotangent * keep_mask * scale for any x, but where x is {special[index]} "
             f"and the cotangent {large[index]} it is {seen[index]}, expected {expected[index]:.9g}, at index {index} "
-            f"and in {np.count_nonzero(wrong)} of {x.size} cells\non {one}, dtype {x.dtype}\nreproduce: {run.check_call()}",
+            f"and in {np.count_nonzero(wrong)} of {x.size} cells\non {one}, dtype {x.dtype}\n"
+            f"reproduce: {run.check_call()}",
             dtype=x.dtype.name,
         )
     return 2

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from dropblock_ref.convention import Convention
-from dropblock_ref.geometry import accepts_block
+from dropblock_ref.call import accepts_block
 from dropblock_ref.testing.backend import Backend
 
 from .case import EVALUATE, Case, answers
