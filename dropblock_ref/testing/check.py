@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,7 +15,7 @@ from ..arguments import describe_error
 from ..call import Layout, accepts_block, counted_axes, find_layout
 from .backend import Backend
 from .calls import Calls, Fault, Refused, Unreadable
-from .maps import ANY_MAP
+from .maps import ANY_MAP, ANY_SETTING
 from .observation import find_problems, make_input, read_dropped
 from .report import FAILING, CheckResult
 from .settings import Map, Needs, find_settings
@@ -26,6 +27,8 @@ OUTPUT = ("channel_sharing", "legal_blocks", "scale", "values")
 GROUPS = ("replay", "recover", "distribution")
 # The error budget of a whole run is split in advance: every check that leaves something to chance has this share.
 STATISTICAL_SHARE = 1 / 20
+# Samples and channels of every x where few shapes are wanted.
+_BATCH, _BATCH_OF_LARGE, _LARGE = (32, 4), (1, 2), 2**14
 
 
 class CheckFailure(AssertionError):  # noqa: N818  (an outcome, not an error)
@@ -98,6 +101,8 @@ class Run:
 
     def batch(self, samples: int, channels: int, spatial_shape: tuple[int, ...]) -> tuple[int, int]:
         """So many samples and channels, or those that the backend is built for."""
+        if self.compiled:
+            samples, channels = _BATCH if math.prod(spatial_shape) < _LARGE else _BATCH_OF_LARGE
         for one in self.backend.settings or ():
             if one.spatial_shape in (None, spatial_shape):
                 return one.samples or samples, one.channels or channels
@@ -127,7 +132,15 @@ class Run:
                 text = f"backend.accepts failed with {describe_error(error)}"
                 raise CheckFailure(text, bears="supported_input") from error
         found: list[Map] = self.cache[key]
-        return found[:1] if self.compiled else found
+        return self._few(found, needs) if self.compiled else found
+
+    def _few(self, found: list[Map], needs: Needs) -> list[Map]:
+        """One setting of each rank: the ordinary one where it will do, so that few shapes are compiled."""
+        first = {len(one.spatial_shape): one for one in reversed(found)}
+        if needs not in (ANY_MAP, ANY_SETTING) and not needs.own:
+            ordinary = {len(one.spatial_shape): one for one in self.find(ANY_MAP)}
+            first |= {n: one for n, one in ordinary.items() if n in first and needs.holds(one, self.backend.rules)}
+        return [first[ndim] for ndim in self.backend.spatial_ndims if ndim in first]
 
     def supported(self, maps: Iterable[Map]) -> list[Map]:
         """Those settings that the backend supports, by rank, convention and its own word."""

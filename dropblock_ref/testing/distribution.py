@@ -67,7 +67,7 @@ def _masks(
                     f"reproduce: {run.forward_call(part, one, seed=next_seed)}"
                 )
         dropped = np.moveaxis(run.dropped(part, y), run.layout(part).channel_axis, 1)
-        yield dropped.reshape(len(part), channels, cells)[: total - done]
+        yield dropped.reshape(len(part), -1, cells)[: total - done, :channels]
         done += len(part)
         next_seed = None
 
@@ -78,6 +78,7 @@ def _reproduce(run: Run) -> str:
 
 def compare_cell_rates(run: Run, one: Map, samples: int, channels: int, budget: float) -> None:
     """Compare the rate of every cell with the exact one."""
+    channels = min(channels, run.batch(samples, channels, one.spatial_shape)[1])
     counts = np.zeros(int(np.prod(one.spatial_shape)), dtype=np.int64)
     for dropped in _masks(run, one, samples, channels):
         counts += dropped.sum(axis=(0, 1))
@@ -139,7 +140,7 @@ def _map_rate(run: Run, one: Map, wanted: float, dtype: str, budget: float) -> s
         if draws * cells > 4 * _MOST_CELLS_DRAWN:
             draws, wanted = 1024, 2 * wanted
     total = 0
-    channels = run.batch(1, 1 if rules.shared_channels else 8, one.spatial_shape)[1]
+    channels = 1 if rules.shared_channels else min(8, run.batch(1, 8, one.spatial_shape)[1])
     samples = -(-draws // channels)
     for dropped in _masks(run, one, samples, channels, dtype=dtype):
         total += int(np.count_nonzero(dropped))
@@ -210,7 +211,7 @@ def _designed(run: Run) -> list[_Joint]:
         while (draws := binomial_draws(rarest, wanted, each)) * cells > _MOST_CELLS_DRAWN:
             wanted *= 2
         channels = 1 if run.backend.rules.shared_channels else max(1, min(8, 256 // cells))
-        channels = run.batch(1, channels, one.spatial_shape)[1]
+        channels = min(channels, run.batch(1, channels, one.spatial_shape)[1])
         joints.append(_joint(run, one, -(-draws // channels), channels))
     return joints
 
@@ -282,11 +283,13 @@ def _small_calls(run: Run) -> tuple[Map, NDArray[np.float32]]:
     one = run.needed()[0]
     if np.prod(one.spatial_shape) > _MOST_CELLS_IN_PAIRS:
         raise NotJudged(f"pairs of cells are compared on maps of up to {_MOST_CELLS_IN_PAIRS} cells ({one})")
-    channels = run.batch(1, 1 if run.backend.rules.shared_channels else 2, one.spatial_shape)[1]
+    channels = 1 if run.backend.rules.shared_channels else min(2, run.batch(1, 2, one.spatial_shape)[1])
     key = ("small_calls", one)
     if key not in run.cache:
         calls = 200 if run.quick else 2000
-        run.cache[key] = np.stack(list(_masks(run, one, 4, channels, calls=calls))).astype(np.float32)
+        run.cache[key] = np.stack([masks[:4] for masks in _masks(run, one, 4, channels, calls=calls)]).astype(
+            np.float32
+        )
     else:
         run.draws += run.cache[key][..., 0].size
     dropped: NDArray[np.float32] = run.cache[key]

@@ -51,6 +51,11 @@ def per_axis_blocks(run: Run) -> Outcome:
     return judge_all(run, run.needed())
 
 
+def _unless_compiled(run: Run) -> None:
+    if run.compiled:
+        raise NotApplicable("left out by the profile 'compiled', which has few shapes and arguments")
+
+
 def _judge_and_count(run: Run, maps: Sequence[Map]) -> Outcome:
     """Judge outputs in every dtype, and compare the rate of every cell with the exact one, over a few thousand."""
     outcome = judge_all(run, maps)
@@ -79,6 +84,7 @@ def block_of_map_size(run: Run) -> Outcome:
 @check("recover", ONE_CELL_MAP, statistical=True, after=(*OUTPUT, *_RATES), judges=True)
 def one_cell_map(run: Run) -> Outcome:
     """A map of one cell is dropped with probability drop_prob."""
+    _unless_compiled(run)
     return _judge_and_count(run, run.needed())
 
 
@@ -122,6 +128,7 @@ def _must_accept(run: Run) -> Map:
 @check("recover", ANY_SETTING)
 def bad_arguments(run: Run) -> Outcome:
     """A drop_prob outside [0, 1] and a block_size below 1 or of wrong length are refused; what is not is told."""
+    _unless_compiled(run)
     one = _must_accept(run)
     x = run.input(run.shape(2, 2, one.spatial_shape))
     p, b = one.drop_prob, one.block_size
@@ -134,6 +141,7 @@ def bad_arguments(run: Run) -> Outcome:
 @check("recover", ANY_SETTING)
 def scalar_types(run: Run) -> Outcome:
     """NumPy's numbers and the int 1 are taken as drop_prob and block_size; what is refused is told."""
+    _unless_compiled(run)
     one = _must_accept(run)
     x = run.input(run.shape(2, 2, one.spatial_shape))
     p, b = one.drop_prob, one.block_size

@@ -46,6 +46,7 @@ class Needs:
     holds: Callable[[Map, Convention], bool] = _anything
     most: int = 2  # how many are taken of each rank where none of the preferred ones is accepted
     refused: bool = False  # whether the convention may refuse them
+    own: bool = False  # whether it keeps its own setting where few shapes are wanted and an ordinary one would do
 
 
 def find_settings(backend: Backend, needs: Needs) -> list[Map]:
