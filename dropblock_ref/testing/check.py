@@ -16,7 +16,7 @@ from ..call import Layout, accepts_block, counted_axes, find_layout
 from .backend import Backend
 from .calls import Calls, Fault, Refused, Unreadable
 from .maps import ANY_MAP, ANY_SETTING
-from .observation import find_problems, make_input, read_dropped
+from .observation import make_input, read_dropped
 from .report import FAILING, CheckResult
 from .settings import Map, Needs, find_settings
 
@@ -241,23 +241,6 @@ class Run:
             f"backend.forward(x, {p!r}, {one.block_size!r}, training={training}, seed={seed})"
         )
 
-    def judge(
-        self,
-        x: NDArray[Any],
-        y: Any,
-        one: Map,
-        call: str,
-        *,
-        only: tuple[str, ...] | None = None,
-        seeds: NDArray[np.bool_] | None = None,
-    ) -> None:
-        """Fail on the first problem of the output, or of those of the checks `only`."""
-        for problem in find_problems(
-            x, y, one.block_size, self.backend.data_format, self.backend.rules, seeds=seeds, drop_prob=one.drop_prob
-        ):
-            if only is None or problem.check in only:
-                raise CheckFailure(f"{problem.text}\non {one}, dtype {x.dtype}\nreproduce: {call}", dtype=x.dtype.name)
-
     def check_call(self) -> str:
         """The call that repeats the present check, as text."""
         quick = ", 'quick'" if self.quick else ", 'compiled'" if self.compiled else ""
@@ -402,6 +385,14 @@ def registered() -> Iterator[Check]:
         yield from (one for one in _CHECKS.values() if one.group == group)
 
 
+def possible_causes(name: str, fault: Fault) -> tuple[str, ...]:
+    """The checks that, where they fail too, are the cause of what this one has found first."""
+    if fault.check == name:
+        return _CHECKS[name].after
+    # What outputs of an edge show is the fault of the check whose name it bears, and of what that stands on.
+    return (fault.check, *(_CHECKS[fault.check].after if fault.check in OUTPUT else _CHECKS[name].after))
+
+
 def settle(run: Run, results: Sequence[CheckResult]) -> tuple[CheckResult, ...]:
     """The results in the light of each other: what calls of other checks have shown, and which failures are causes.
 
@@ -418,8 +409,7 @@ def settle(run: Run, results: Sequence[CheckResult]) -> tuple[CheckResult, ...]:
 
     def cause(name: str, visiting: tuple[str, ...] = ()) -> str | None:
         if name not in causes:
-            bears = tuple(fault.check for fault in faults[name][:1])
-            for other in dict.fromkeys((*bears, *_CHECKS[name].after)):
+            for other in possible_causes(name, faults[name][0]):
                 # A check whose failure is blamed on this one is no cause of it.
                 if other in faults and other not in (name, *visiting) and faults[other][0].check != name:
                     root = cause(other, (*visiting, name))

@@ -16,7 +16,7 @@ from ..theory import drop_fraction_variance, expected_drop_fraction
 from . import rates
 from .backend import Backend
 from .check import CheckFailure, Map, NotApplicable, NotJudged, Outcome, Run, check
-from .maps import DESIGNED, DESIGNED_MAP, REALISTIC_MAP, SMALL_MAP, kinds
+from .maps import DESIGNED, DESIGNED_MAP, FURTHER_RATES, REALISTIC_MAP, SMALL_MAP, kinds
 from .statistics import MISS, bernstein_deviation, binomial_draws
 
 # Where one of these is wrong, so are rates; and where rates are, so are joint rates.
@@ -96,9 +96,12 @@ def _settle(run: Run, one: Map, verdict: rates.Verdict) -> None:
 
 @check("distribution", REALISTIC_MAP, statistical=True, after=_DRAWS)
 def map_rate(run: Run) -> Outcome:
-    """The fraction of dropped cells is the expected one, on a map of realistic size."""
+    """The fraction of dropped cells is the expected one, on maps of realistic size."""
     one = run.needed()[0]
-    message = _map_rate(run, one, 0.1 if run.quick else 0.03, run.dtype, run.share)
+    further = run.supported(FURTHER_RATES)
+    message = _map_rate(run, one, 0.1 if run.quick else 0.03, run.dtype, run.share / 2)
+    for other in further:
+        _map_rate(run, other, 0.3, run.dtype, run.share / 2 / len(further))
     expected = expected_drop_fraction(one.drop_prob, one.block_size, one.spatial_shape, convention=run.backend.rules)
     if expected > one.drop_prob * (1 + 1e-9):
         more = f"{expected / one.drop_prob - 1:.0%} more than drop_prob"

@@ -11,7 +11,7 @@ from ..arguments import check_instance, check_integer, describe
 from . import distribution, edge_cases, gradients, recover, replay  # noqa: F401  (they register their checks)
 from .assertions import check_false_alarm
 from .backend import Backend
-from .check import GROUPS, Check, CheckFailure, Run, registered, settle
+from .check import GROUPS, Check, CheckFailure, Run, possible_causes, registered, settle
 from .maps import ANY_MAP, ANY_SETTING
 from .report import ESSENTIAL, FAILING, CheckResult, Report, find_versions
 from .settings import find_settings
@@ -262,8 +262,7 @@ class BoundCheck:
         result = self.check.run(run)
         if self.check.name in run.faults and result.status in FAILING:
             # Which of the checks that might be the cause fails by itself? That one's test says more.
-            bears = tuple(fault.check for fault in run.faults[self.check.name][:1])
-            for name in dict.fromkeys((*bears, *self.check.after)):
+            for name in possible_causes(self.check.name, run.faults[self.check.name][0]):
                 if name != self.check.name and self._fails(name, backend):
                     return replace(result, status="not_judged", message=f"see {name}, which fails first")
         elif result.status in {"passed", "reported"}:
