@@ -21,17 +21,11 @@ from .convention import PAPER, Convention, find_convention
 class PlacedBlock:
     """A block on a map, per spatial axis k: the block of a seed at s covers s - before[k], ..., s + after[k]."""
 
+    spatial_shape: tuple[int, ...]
     size: tuple[int, ...]
     before: tuple[int, ...]
     after: tuple[int, ...]
     eligible: tuple[slice, ...]
-
-    def covering(self, axis: int, u: Any, v: Any) -> NDArray[np.int64]:
-        """n_k(u, v): how many eligible positions of an axis have a block that covers position u and position v."""
-        first = np.maximum(np.maximum(u, v) - self.after[axis], self.eligible[axis].start)
-        last = np.minimum(np.minimum(u, v) + self.before[axis], self.eligible[axis].stop - 1)
-        number: NDArray[np.int64] = np.maximum(last - first + 1, 0)
-        return number
 
 
 def place_block(block_size: Any, spatial_shape: tuple[int, ...], convention: Convention) -> PlacedBlock:
@@ -75,49 +69,7 @@ def _place(asked: tuple[int, ...], spatial_shape: tuple[int, ...], convention: C
         eligible = tuple(slice(i, S - j) for i, j, S in zip(before, after, spatial_shape, strict=True))
     else:
         eligible = tuple(slice(0, S) for S in spatial_shape)
-    return PlacedBlock(size, before, after, eligible)
-
-
-def coverage_along_axes(block: PlacedBlock, spatial_shape: tuple[int, ...]) -> list[NDArray[np.int64]]:
-    """n_k(u): per spatial axis, how many eligible positions have a block that covers position u."""
-    return [block.covering(axis, np.arange(S), np.arange(S)) for axis, S in enumerate(spatial_shape)]
-
-
-def coverage_counts(
-    block: PlacedBlock, spatial_shape: tuple[int, ...]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The distinct values of n(u), and how many cells have each; in float64, because volumes overflow int64."""
-    n: NDArray[np.float64] = np.ones(1)
-    cells: NDArray[Any] = np.ones(1)
-    for along_axis in coverage_along_axes(block, spatial_shape):
-        values, positions = np.unique(along_axis, return_counts=True)
-        n, index = np.unique(np.multiply.outer(n, values.astype(np.float64)), return_inverse=True)
-        cells = np.bincount(index.ravel(), np.multiply.outer(cells, positions).ravel())
-    return n, cells
-
-
-def pairs_along_axes(
-    block: PlacedBlock, spatial_shape: tuple[int, ...]
-) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Per spatial axis the distinct columns (n_k(u), n_k(v), n_k(u, v)) of pairs that a seed covers both, and numbers.
-
-    There are few, and over the axes each of the three counts is multiplied.
-    """
-    tables = []
-    for axis, n in enumerate(coverage_along_axes(block, spatial_shape)):
-        # Only pairs less than a block apart: all of them would not fit into memory on a long axis.
-        reach = min(block.before[axis] + block.after[axis], n.size - 1)
-        offsets = np.arange(-reach, reach + 1)
-        u = np.repeat(np.arange(n.size), offsets.size)
-        v = u + np.tile(offsets, n.size)
-        inside = (v >= 0) & (v < n.size)
-        u, v = u[inside], v[inside]
-        both = block.covering(axis, u, v)
-        # As one number, because np.unique sorts numbers ten times as fast as columns.
-        base = int(n.max(initial=0)) + 1
-        columns, number = np.unique(((n[u] * base + n[v]) * base + both)[both > 0], return_counts=True)
-        tables.append((np.stack([columns // base**2, columns // base % base, columns % base]), number))
-    return tables
+    return PlacedBlock(spatial_shape, size, before, after, eligible)
 
 
 def valid_seeds(block_size: Any, spatial_shape: Any, *, convention: Convention | str = PAPER) -> NDArray[np.bool_]:

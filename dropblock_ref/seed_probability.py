@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from .arguments import check_probability, check_spatial_shape
 from .convention import PAPER, Convention, find_convention
-from .geometry import PlacedBlock, coverage_counts, place_block
+from .coverage import calibrated_gamma
+from .geometry import place_block
 
 
 def gamma(drop_prob: Any, block_size: Any, spatial_shape: Any, *, convention: Convention | str = PAPER) -> float:
@@ -57,23 +56,9 @@ def gamma(drop_prob: Any, block_size: Any, spatial_shape: Any, *, convention: Co
     if convention.gamma_rule == "uncorrected":
         return p / math.prod(block.size)
     if convention.gamma_rule == "calibrated":
-        return calibrate(p, block, spatial_shape)
+        return calibrated_gamma(p, block)
     sides = list(zip(spatial_shape, block.size, strict=True))
     if convention.gamma_rule == "last_axis":
         sides = sides[-1:] * len(sides)
     # The quotient of the two integer products is rounded once and is at most 1, so gamma never exceeds drop_prob.
     return float(p * (math.prod(S for S, _ in sides) / math.prod(b * (S - b + 1) for S, b in sides)))
-
-
-def calibrate(drop_prob: float, block: PlacedBlock, spatial_shape: tuple[int, ...]) -> float:
-    """Solve f(gamma) = drop_prob for gamma by bisection; f, the expected dropped fraction, rises from 0 to 1."""
-    if drop_prob in (0, 1):
-        return drop_prob
-    n, cells = coverage_counts(block, spatial_shape)
-    low, high = 0.0, 1.0
-    while low < (middle := (low + high) / 2) < high:
-        if float(cells @ -np.expm1(n * np.log1p(-middle))) < drop_prob * float(cells.sum()):
-            low = middle
-        else:
-            high = middle
-    return high

@@ -14,21 +14,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import coverage as counts
 from . import seed_probability
-from .arguments import check_integers, check_probability, check_spatial_shape
+from .arguments import check_integer, check_integers, check_probability, check_spatial_shape
 from .convention import PAPER, Convention, find_convention
-from .geometry import PlacedBlock, coverage_along_axes, coverage_counts, pairs_along_axes, place_block
-from .seed_probability import calibrate
+from .coverage import coverage_along_axes, coverage_counts, covering, pairs_along_axis
+from .geometry import PlacedBlock, place_block
+from .kept_cells import laplace, nothing_kept, reduce_map
 
 __all__ = [
+    "all_dropped_probability",
     "calibrated_gamma",
     "coverage",
     "drop_fraction_variance",
     "drop_probability",
     "expected_drop_fraction",
+    "expected_output_ratio",
     "keep_covariance",
     "untouched_probability",
 ]
+
+_UNDERFLOW = 746.0  # exp(-746) is less than half of the smallest positive number
 
 
 def coverage(block_size: Any, spatial_shape: Any, *, convention: Convention | str = PAPER) -> NDArray[np.int64]:
@@ -65,8 +71,7 @@ def coverage(block_size: Any, spatial_shape: Any, *, convention: Convention | st
     array([[1, 2, 3, 2, 1],
            [1, 2, 3, 2, 1]])
     """
-    block, spatial_shape = _place(block_size, spatial_shape, convention)
-    return reduce(np.multiply.outer, coverage_along_axes(block, spatial_shape))
+    return reduce(np.multiply.outer, coverage_along_axes(_place(block_size, spatial_shape, convention)))
 
 
 def drop_probability(
@@ -105,8 +110,8 @@ def drop_probability(
     >>> round(float(p[0, 0]), 4), round(float(p[14, 14]), 4)
     (0.0033, 0.1498)
     """
-    block, spatial_shape, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, convention)
-    n = reduce(np.multiply.outer, coverage_along_axes(block, spatial_shape))
+    block, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, convention)
+    n = reduce(np.multiply.outer, coverage_along_axes(block))
     dropped: NDArray[np.float64] = -np.expm1(n * log_q)
     return dropped
 
@@ -139,8 +144,8 @@ def expected_drop_fraction(
     >>> round(expected_drop_fraction(0.1, 7, (28, 28), convention="timm_uncoupled"), 4)
     0.1329
     """
-    block, spatial_shape, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, convention)
-    n, cells = coverage_counts(block, spatial_shape)
+    block, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, convention)
+    n, cells = coverage_counts(block)
     return float(cells @ -np.expm1(n * log_q) / cells.sum())
 
 
@@ -166,8 +171,10 @@ def drop_fraction_variance(
 
     Notes
     -----
-    ``Cov(K_u, K_v) = q**(n(u) + n(v) - n(u, v)) - q**(n(u) + n(v))`` with q = 1 - gamma. Pairs with equal counts are
-    taken together: on each axis there are few different (n_k(u), n_k(v), n_k(u, v)), and the three counts multiply.
+    ``Cov(K_u, K_v) = q**(n(u) + n(v)) * (exp(L n(u, v)) - 1)`` with q = 1 - gamma and L = -log(q). Each term of the
+    series of the exponential, ``(L n(u, v))**k / k!``, is a product over the axes, so its sum over all pairs of cells
+    is a few small matrix products. All terms are positive: nothing cancels, and the sum stops where the rest is less
+    than 1e-16 of it.
 
     Examples
     --------
@@ -175,18 +182,49 @@ def drop_fraction_variance(
     >>> round(drop_fraction_variance(0.3, 1, (4, 4)) * 16, 4)  # independent cells: p (1 - p)
     0.21
     """
-    block, spatial_shape, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, convention)
-    *tables, (last, last_pairs) = pairs_along_axes(block, spatial_shape)
-    counts, pairs = np.ones((3, 1)), np.ones(1)
-    for on_axis, number in tables:
-        counts = (counts[:, :, None] * on_axis[:, None, :]).reshape(3, -1)
-        pairs = np.multiply.outer(pairs, number).ravel()
-    total = 0.0
-    for column, number in zip(last.T, last_pairs, strict=True):  # one at a time, because their product would be large
-        of_u, of_v, of_both = counts * column[:, None]
-        covariance = np.exp((of_u + of_v - of_both) * log_q) * -np.expm1(of_both * log_q)
-        total += float(number) * float(pairs @ covariance)
-    return float(total / math.prod(spatial_shape) ** 2)
+    block, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, convention)
+    if log_q in (0, -math.inf):
+        return 0.0
+    return _mean_covariance(block, -log_q)
+
+
+def _mean_covariance(block: PlacedBlock, L: float) -> float:
+    """Mean covariance of all pairs of cells, for L = -log(1 - gamma); the relative error of the method is below 2e-16.
+
+    With x(u) = L n(u) and r(u, v) = n(u, v) / sqrt(n(u) n(v)), which is at most 1, a covariance is the sum over k from 1
+    on of w_k(u) w_k(v) r(u, v)**k with w_k = exp(-x) sqrt(x**k / k!). Cells of equal coverage on every axis have the
+    same w, and the sum over pairs of r**k is a matrix of such classes on each axis.
+    """
+    n = coverage_along_axes(block)
+    classes = [np.unique(along_axis) for along_axis in n]
+    x: NDArray[np.float64] = L * reduce(np.multiply.outer, [values.astype(np.float64) for values in classes])
+    least, cells = float(x.min()), math.prod(block.spatial_shape)
+    if least > _UNDERFLOW:  # a covariance is at most exp(-x) of either cell
+        return 0.0
+    # By the same bound all pairs with a cell beyond `most` have together less than exp(-40) of the least cell's variance.
+    most = least + 40 + 2 * math.log(cells) - math.log(-math.expm1(-least))
+    w = np.where(x <= most, np.exp(least / 2 - x), 0)
+    most = float(x[x <= most].max())
+    axes = []
+    for axis, values in enumerate(classes):
+        (of_u, of_v, both), number = pairs_along_axis(block, axis)
+        index = np.searchsorted(values, of_u) * values.size + np.searchsorted(values, of_v)
+        axes.append((index, number, both / np.sqrt(of_u * of_v), values.size))
+    powers = [number for _, number, _, _ in axes]
+    total, w, k = 0.0, w * np.sqrt(x / most), 1  # the factor exp(-least) * most is left out, so that nothing underflows
+    while True:
+        image = w
+        for axis, (index, _, ratio, size) in enumerate(axes):
+            powers[axis] = powers[axis] * ratio
+            half = np.bincount(index, powers[axis], size**2).reshape(size, size)
+            image = np.tensordot(image, half + half.T, axes=(0, 0))  # the axis moves to the end; after all, none has
+        term = float(np.vdot(w, image))
+        total += term
+        # Every pair's next term is smaller by a factor of at least most / (k + 1).
+        if k + 1 > most and term * most <= 1e-16 * total * (k + 1 - most):
+            return total / cells**2 * math.exp(-least) * most
+        k += 1
+        w = w * np.sqrt(x / k)
 
 
 def untouched_probability(
@@ -215,7 +253,7 @@ def untouched_probability(
     >>> round(untouched_probability(0.1, 7, (28, 28)), 4)
     0.2014
     """
-    block, _, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, convention)
+    block, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, convention)
     return math.exp(log_q * math.prod(part.stop - part.start for part in block.eligible))
 
 
@@ -257,10 +295,10 @@ def keep_covariance(
     >>> round(keep_covariance(0.5, 1, (9, 9), (4, 4), (4, 4)), 6)  # of a cell with itself: p (1 - p)
     0.25
     """
-    block, spatial_shape, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, convention)
-    u, v = (_check_cell(cell, name, spatial_shape) for cell, name in ((first, "first"), (second, "second")))
+    block, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, convention)
+    u, v = (_check_cell(cell, name, block.spatial_shape) for cell, name in ((first, "first"), (second, "second")))
     of_u, of_v, both = (
-        math.prod(int(block.covering(axis, a[axis], b[axis])) for axis in range(len(u)))
+        math.prod(int(covering(block, axis, a[axis], b[axis])) for axis in range(len(u)))
         for a, b in ((u, u), (v, v), (u, v))
     )
     return math.exp((of_u + of_v - both) * log_q) * -math.expm1(both * log_q) if both else 0.0
@@ -272,6 +310,162 @@ def _check_cell(cell: Any, name: str, spatial_shape: tuple[int, ...]) -> tuple[i
     if any(k >= S for k, S in zip(index, spatial_shape, strict=True)):
         raise ValueError(f"{name} must be {accepted}, got {index}")
     return index
+
+
+def expected_output_ratio(
+    drop_prob: Any,
+    block_size: Any,
+    spatial_shape: Any,
+    *,
+    gamma: Any = None,
+    masks: Any = None,
+    convention: Convention | str = PAPER,
+) -> NDArray[np.float64]:
+    """E[y] / x: by what factor the output of a cell is too bright, or too dark, on average.
+
+    Parameters
+    ----------
+    drop_prob, block_size, spatial_shape, gamma, convention
+        As for `drop_probability`.
+    masks : int or None
+        How many independent masks are counted together for one scale, at least 1; None = the limit of many. A batch of
+        N samples with C channels has N * C masks for ``scale_over="batch"`` and C for ``"sample"``, or N and 1 where
+        channels share a mask. For ``"channel"`` it is 1, and None means 1. Without effect where nothing is counted.
+
+    Returns
+    -------
+    ndarray of float64, shape `spatial_shape`
+        E[y] / x of every cell. Where the convention makes nan of masks that keep nothing, the mean is over the draws
+        that keep something.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `drop_probability`; if `masks` is another number than 1 for ``scale_over="channel"``; or if the ratio for
+        a number of masks is not known exactly (see Notes).
+
+    Notes
+    -----
+    The limit is ``(1 - P(u)) / (1 - f)``, on every map. For a number of masks the ratio is exact where
+
+    - blocks overlap along one axis at most, of at most 10000 cells: blocks of one cell (then it is ``1 - p**n`` for n
+      cells counted together, without `epsilon`), as large as the map, or maps of one row;
+    - at most 18 cells are eligible, not counting those whose blocks drop the same cells as another's.
+
+    Elsewhere it is refused. The method leaves out less than 3e-16 of the result.
+
+    Examples
+    --------
+    >>> from dropblock_ref.theory import expected_output_ratio
+    >>> ratio = expected_output_ratio(0.1, 7, (14, 14))
+    >>> round(float(ratio[0, 0]), 2), round(float(ratio[7, 7]), 2)  # corner and centre, in large batches
+    (1.1, 0.81)
+    >>> alone = expected_output_ratio(0.5, 3, (5, 5), masks=1)  # one map, counted alone
+    >>> round(float(alone[0, 0]), 3), round(float(expected_output_ratio(0.5, 3, (5, 5))[0, 0]), 3)
+    (1.571, 1.386)
+    """
+    rules = find_convention(convention)
+    block, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, rules)
+    number = _check_masks(masks, rules)
+    n = reduce(np.multiply.outer, coverage_along_axes(block))
+    if rules.scale_over == "none":
+        return np.exp(n * log_q)
+    if log_q == -math.inf:
+        return np.full(n.shape, 0.0 if rules.all_dropped == "zeros" else math.nan)
+    if number is None:
+        relative = np.exp((n - n.min()) * log_q)  # without a common factor, which may be too small for a float
+        return relative / relative.mean()
+    return _counted_ratio(block, log_q, number, rules)
+
+
+def _check_masks(masks: Any, rules: Convention) -> int | None:
+    """The number of masks that are counted together; None = the limit."""
+    number = None if masks is None else check_integer(masks, "masks", 1)
+    if rules.scale_over != "channel":
+        return number
+    if number not in (None, 1):
+        raise ValueError(f"masks must be 1 or None for scale_over 'channel', which counts each alone, got {number}")
+    return 1
+
+
+def _counted_ratio(block: PlacedBlock, log_q: float, masks: int, rules: Convention) -> NDArray[np.float64]:
+    """E[K_u * count / (kept + epsilon)], with 1 / x as the integral of exp(-tau x) over tau.
+
+    The masks are independent, so the mean of exp(-tau * kept) is a product over them. With tau = exp(y) the trapezoidal
+    rule of step h = 1/4 differs from 1 / x by at most 2 * abs(Gamma(1 + 2 pi i / h)) < 2e-16 of it, for every x, and its
+    ends leave out less than exp(-38) of it. So it is for the mean of 1 / x, whatever the law of x.
+    """
+    one = reduce_map(block, log_q)
+    masks *= one.slices
+    count = masks * one.alike * math.prod(one.shape)
+    least = one.alike + rules.epsilon  # of kept + epsilon, where something is kept
+    y = np.arange(-39 - math.log((count + rules.epsilon) / least), 4, 0.25)
+    tau = np.exp(y) / least
+    lost, kept, kinds = laplace(one, tau * one.alike)
+    others = (masks - 1) * np.log1p(-np.minimum(lost, 1 - 2.0**-53))
+    ratio = kept @ (0.25 * count * tau * np.exp(others - rules.epsilon * tau))
+    if rules.all_dropped == "nan" and (nothing := nothing_kept(one)[0]):
+        ratio /= -math.expm1(masks * math.log(nothing))
+    return np.broadcast_to(ratio[kinds].reshape(one.shape), block.spatial_shape).copy()
+
+
+def all_dropped_probability(
+    drop_prob: Any,
+    block_size: Any,
+    spatial_shape: Any,
+    *,
+    gamma: Any = None,
+    masks: Any = 1,
+    convention: Convention | str = PAPER,
+) -> tuple[float, float]:
+    """Bounds of the probability that masks drop everything, equal where it is known exactly.
+
+    Parameters
+    ----------
+    drop_prob, block_size, spatial_shape, gamma, convention
+        As for `drop_probability`.
+    masks : int
+        How many independent masks, at least 1.
+
+    Returns
+    -------
+    (float, float)
+        A lower and an upper bound. They are equal where blocks overlap along one axis at most, and where at most 18
+        cells are eligible (see `expected_output_ratio`).
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `drop_probability`, or if `masks` is not an integer of at least 1.
+
+    Notes
+    -----
+    A row of cells is dropped if from each seed on it the next is at most a block away: a chain, which is exact. A map
+    is dropped
+
+    - at most as often as rows of it that are so far apart that they are independent;
+    - at least as often as if all its rows were independent, because a dropped one makes the others more likely
+      (Harris' inequality);
+    - at least as often as rows of seeds, each of which drops everything beside it, form a chain.
+
+    The best of these over the axes is returned. Rounding may move a bound by a relative 1e-12.
+
+    Examples
+    --------
+    >>> from dropblock_ref.theory import all_dropped_probability
+    >>> all_dropped_probability(0.5, 1, (2, 2))
+    (0.0625, 0.0625)
+    >>> lower, upper = all_dropped_probability(0.9, 7, (14, 14))
+    >>> f"between {lower:.1e} and {upper:.1e}"
+    '?'
+    """
+    block, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, convention)
+    number = check_integer(masks, "masks", 1)
+    if log_q in (0, -math.inf):
+        return (1.0, 1.0) if log_q else (0.0, 0.0)
+    one = reduce_map(block, log_q)
+    lower, upper = (bound ** (number * one.slices) for bound in nothing_kept(one))
+    return lower, upper
 
 
 def calibrated_gamma(
@@ -305,23 +499,23 @@ def calibrated_gamma(
     >>> round(gamma, 6), round(expected_drop_fraction(None, 7, (28, 28), gamma=gamma), 12)
     (0.003534, 0.1)
     """
-    return calibrate(check_probability(drop_prob, "drop_prob"), *_place(block_size, spatial_shape, convention))
+    block = _place(block_size, spatial_shape, convention)
+    return counts.calibrated_gamma(check_probability(drop_prob, "drop_prob"), block)
 
 
-def _place(block_size: Any, spatial_shape: Any, convention: Convention | str) -> tuple[PlacedBlock, tuple[int, ...]]:
-    spatial_shape = check_spatial_shape(spatial_shape)
-    return place_block(block_size, spatial_shape, find_convention(convention)), spatial_shape
+def _place(block_size: Any, spatial_shape: Any, convention: Convention | str) -> PlacedBlock:
+    return place_block(block_size, check_spatial_shape(spatial_shape), find_convention(convention))
 
 
 def _place_seeds(
     drop_prob: Any, gamma: Any, block_size: Any, spatial_shape: Any, convention: Convention | str
-) -> tuple[PlacedBlock, tuple[int, ...], float]:
-    """The block on the map, the map's shape, and log(1 - gamma)."""
-    block, spatial_shape = _place(block_size, spatial_shape, convention)
+) -> tuple[PlacedBlock, float]:
+    """The block on the map, and log(1 - gamma)."""
+    block = _place(block_size, spatial_shape, convention)
     if (drop_prob is None) == (gamma is None):
         given = "neither" if gamma is None else "both"
         raise ValueError(f"exactly one of drop_prob and gamma must be given (the other None), got {given}")
     if gamma is None:
         gamma = seed_probability.gamma(drop_prob, block_size, spatial_shape, convention=convention)
     gamma = check_probability(gamma, "gamma")
-    return block, spatial_shape, math.log1p(-gamma) if gamma < 1 else -math.inf
+    return block, math.log1p(-gamma) if gamma < 1 else -math.inf
