@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from .geometry import PlacedBlock
 
 MOST_BLOCKS = 18  # whose sets are a quarter of a million
 LONGEST_ROW = 10_000
+_SMALLEST = 1e-300  # of what a chain goes on with: far smaller numbers would be rounded up for ever
 
 Floats = NDArray[np.float64]
 
@@ -77,9 +79,7 @@ class ReducedMap:
 def reduce_map(block: PlacedBlock, log_q: float) -> ReducedMap:
     """Leave out the axes along which a block is one cell, and those that every block covers whole."""
     axes, overlapping, slices, alike = [], [], 1, 1
-    for size, before, after, part in zip(
-        block.spatial_shape, block.before, block.after, block.eligible, strict=True
-    ):
+    for size, before, after, part in zip(block.spatial_shape, block.before, block.after, block.eligible, strict=True):
         axis = Axis(size, before, after, part.start, part.stop)
         whole = part.stop - 1 - before <= 0 and part.start + after >= size - 1
         overlapping.append(axis.span > 1 and not whole)
@@ -100,7 +100,7 @@ def laplace(one: ReducedMap, tau: Floats) -> tuple[Floats, Floats, NDArray[np.in
     """
     if len(one.axes) == 1 and one.axes[0].size <= LONGEST_ROW:
         return _laplace_of_row(one.axes[0], one.log_q, tau)
-    sets = SeedSets.of(one) if len(one.axes) > 1 else None
+    sets = SeedSets.of(one)
     if sets is None:
         raise ValueError(
             f"masks must be None, the limit of many masks, where blocks overlap along one axis of more than "
@@ -123,7 +123,8 @@ def nothing_kept(one: ReducedMap) -> tuple[float, float]:
     if sets is not None:
         exact = float(sets.chances[sets.sizes == 0].sum())
         return exact, exact
-    return _lower_bound(one), _upper_bound(one)
+    upper = _upper_bound(one)
+    return min(_lower_bound(one), upper), upper  # they may be equal but for rounding
 
 
 # A row: a chain of seeds, each of which needs to know only the one before.
@@ -138,7 +139,8 @@ def _chain(axis: Axis, log_q: Floats, t: Floats) -> tuple[Floats, Floats]:
     q, g = np.exp(log_q), -np.expm1(log_q)
     powers = np.exp(np.multiply.outer(np.arange(axis.span), log_q))
     seeds = np.zeros((axis.stop, *t.shape))  # E[t^(kept cells before its block); a seed lies here]
-    kept = np.ones((axis.size + 1, *t.shape))
+    kept = np.zeros((axis.size + 1, *t.shape))
+    kept[0] = 1
     for u in range(axis.start - axis.before, axis.size + 1):
         if u > 0:
             kept[u] = kept[u - 1] * t
@@ -148,6 +150,10 @@ def _chain(axis: Axis, log_q: Floats, t: Floats) -> tuple[Floats, Floats]:
             near = min(axis.span - 1, s - axis.start)
             among = np.einsum("i...,i...", seeds[s - near : s][::-1], powers[:near])
             seeds[s] = g * (among + powers[near] * kept[max(u, 0)])
+            if s >= axis.start + axis.span:
+                seeds[s][seeds[s] < _SMALLEST] = 0
+                if not (seeds[s - near : s + 1].any() or kept[u].any()):  # so it stays
+                    break
     reaching = axis.size - axis.after  # the first seed whose block reaches the end
     last = np.exp(np.multiply.outer(np.arange(axis.stop - reaching)[::-1], log_q))
     total = kept[-1] * np.exp((axis.stop - reaching) * log_q) + (seeds[reaching:] * last).sum(axis=0)
@@ -175,11 +181,11 @@ def _lower_bound(one: ReducedMap) -> float:
         others = [other.coverage(np.arange(other.size)) for other in one.axes[:k] + one.axes[k + 1 :]]
         bounds.append(_product_of_rows(axis, others, one.log_q))
     for order in permutations(one.axes):
-        log_q = np.array([one.log_q])
+        log_q = one.log_q
         for axis in order:
-            chance = _row_dropped(axis, log_q)
-            log_q = np.log1p(-np.minimum(chance, 1 - 2.0**-53))
-        bounds.append(float(chance[0]))
+            chance = float(_row_dropped(axis, np.array([log_q]))[0])
+            log_q = math.log1p(-min(chance, 1 - 2.0**-53))
+        bounds.append(chance)
     return max(bounds)
 
 
@@ -199,7 +205,7 @@ def _upper_bound(one: ReducedMap) -> float:
 def _product_of_rows(axis: Axis, others: Sequence[NDArray[np.int64]], log_q: float) -> float:
     """The product of P(a row is dropped) over rows with these coverages on the other axes."""
     n, rows = np.unique(reduce(np.multiply.outer, others), return_counts=True)
-    dropped = _row_dropped(axis, n * log_q)
+    dropped = _row_dropped(axis, log_q * n.astype(np.float64))
     return float(np.prod(dropped**rows))
 
 
@@ -219,24 +225,26 @@ class SeedSets:
     def of(cls, one: ReducedMap) -> SeedSets | None:
         """None where there are more than MOST_BLOCKS different blocks."""
         blocks = [_different_blocks(axis) for axis in one.axes]
-        if math.prod(seeds.size for _, _, seeds in blocks) > MOST_BLOCKS:
+        if math.prod(number.size for _, _, number in blocks) > MOST_BLOCKS:
             return None
-        covered, cells, kinds = np.ones((1, 1), dtype=np.bool_), np.ones(1), np.zeros((), dtype=np.int64)
-        for axis, (first, last, _) in zip(one.axes, blocks, strict=True):
+        covered, kinds = np.ones((1, 1), dtype=np.bool_), np.zeros((), dtype=np.int64)
+        seeds: NDArray[Any] = np.ones(1)  # how many have each block
+        cells: NDArray[Any] = np.ones(1)  # how many are of each kind
+        for axis, (first, last, number) in zip(one.axes, blocks, strict=True):
             u = np.arange(axis.size)
             inside = (first[:, None] <= u) & (u <= last[:, None])
-            codes = 2 ** np.arange(first.size) @ inside
-            _, example, kind, number = np.unique(codes, return_index=True, return_inverse=True, return_counts=True)
-            covered, cells = np.kron(covered, inside[:, example]), np.kron(cells, number)
-            kinds = np.add.outer(kinds * number.size, kind)
-        chances, kept = np.ones(1), np.ones((cells.size, 1), dtype=np.bool_)
-        for block, number in zip(covered, reduce(np.kron, [seeds for _, _, seeds in blocks]), strict=True):
-            log_q = number * one.log_q
-            chances = np.concatenate([chances * math.exp(log_q), chances * -math.expm1(log_q)])
+            codes = 2 ** np.arange(number.size) @ inside
+            _, example, kind, alike = np.unique(codes, return_index=True, return_inverse=True, return_counts=True)
+            covered, seeds, cells = np.kron(covered, inside[:, example]), np.kron(seeds, number), np.kron(cells, alike)
+            kinds = np.add.outer(kinds * alike.size, kind)
+        chances: NDArray[Any] = np.ones(1)
+        kept = np.ones((cells.size, 1), dtype=np.bool_)
+        for block, log_q in zip(covered, seeds * one.log_q, strict=True):
+            chances = np.concatenate([chances * np.exp(log_q), chances * -np.expm1(log_q)])
             kept = np.concatenate([kept, kept & ~block[:, None]], axis=1)
         sizes = np.zeros(chances.size)
-        for number, row in zip(cells, kept, strict=True):  # a product of matrices would make eight bytes of each bool
-            sizes += number * row
+        for several, row in zip(cells, kept, strict=True):  # as a product of matrices, each bool would become 8 bytes
+            sizes += several * row
         return cls(chances, kept, sizes, kinds)
 
 

@@ -191,9 +191,9 @@ def drop_fraction_variance(
 def _mean_covariance(block: PlacedBlock, L: float) -> float:
     """Mean covariance of all pairs of cells, for L = -log(1 - gamma); the relative error of the method is below 2e-16.
 
-    With x(u) = L n(u) and r(u, v) = n(u, v) / sqrt(n(u) n(v)), which is at most 1, a covariance is the sum over k from 1
-    on of w_k(u) w_k(v) r(u, v)**k with w_k = exp(-x) sqrt(x**k / k!). Cells of equal coverage on every axis have the
-    same w, and the sum over pairs of r**k is a matrix of such classes on each axis.
+    With x(u) = L n(u) and r(u, v) = n(u, v) / sqrt(n(u) n(v)), which is at most 1, a covariance is the sum over k >= 1
+    of w_k(u) w_k(v) r(u, v)**k, where w_k = exp(-x) sqrt(x**k / k!). Cells of equal coverage on every axis are a class
+    with one w, and on each axis the sums of r**k over the pairs of two classes are a matrix.
     """
     n = coverage_along_axes(block)
     classes = [np.unique(along_axis) for along_axis in n]
@@ -201,7 +201,7 @@ def _mean_covariance(block: PlacedBlock, L: float) -> float:
     least, cells = float(x.min()), math.prod(block.spatial_shape)
     if least > _UNDERFLOW:  # a covariance is at most exp(-x) of either cell
         return 0.0
-    # By the same bound all pairs with a cell beyond `most` have together less than exp(-40) of the least cell's variance.
+    # By that bound all pairs with a cell beyond `most` have together less than exp(-40) of one cell's variance.
     most = least + 40 + 2 * math.log(cells) - math.log(-math.expm1(-least))
     w = np.where(x <= most, np.exp(least / 2 - x), 0)
     most = float(x[x <= most].max())
@@ -220,7 +220,7 @@ def _mean_covariance(block: PlacedBlock, L: float) -> float:
             image = np.tensordot(image, half + half.T, axes=(0, 0))  # the axis moves to the end; after all, none has
         term = float(np.vdot(w, image))
         total += term
-        # Every pair's next term is smaller by a factor of at least most / (k + 1).
+        # Every pair's next term is at most `most` / (k + 1) times this one.
         if k + 1 > most and term * most <= 1e-16 * total * (k + 1 - most):
             return total / cells**2 * math.exp(-least) * most
         k += 1
@@ -369,12 +369,14 @@ def expected_output_ratio(
     number = _check_masks(masks, rules)
     n = reduce(np.multiply.outer, coverage_along_axes(block))
     if rules.scale_over == "none":
-        return np.exp(n * log_q)
+        kept: NDArray[np.float64] = np.exp(n * log_q)
+        return kept
     if log_q == -math.inf:
         return np.full(n.shape, 0.0 if rules.all_dropped == "zeros" else math.nan)
     if number is None:
         relative = np.exp((n - n.min()) * log_q)  # without a common factor, which may be too small for a float
-        return relative / relative.mean()
+        ratio: NDArray[np.float64] = relative / relative.mean()
+        return ratio
     return _counted_ratio(block, log_q, number, rules)
 
 
@@ -392,17 +394,17 @@ def _counted_ratio(block: PlacedBlock, log_q: float, masks: int, rules: Conventi
     """E[K_u * count / (kept + epsilon)], with 1 / x as the integral of exp(-tau x) over tau.
 
     The masks are independent, so the mean of exp(-tau * kept) is a product over them. With tau = exp(y) the trapezoidal
-    rule of step h = 1/4 differs from 1 / x by at most 2 * abs(Gamma(1 + 2 pi i / h)) < 2e-16 of it, for every x, and its
-    ends leave out less than exp(-38) of it. So it is for the mean of 1 / x, whatever the law of x.
+    rule of step h = 1/4 differs from 1 / x by less than 2e-16 of it for every x, by 2 * abs(Gamma(1 + 2 pi i / h)), and
+    its ends leave out less than exp(-38) of it. So it is for the mean of 1 / x, whatever the law of x.
     """
     one = reduce_map(block, log_q)
     masks *= one.slices
-    count = masks * one.alike * math.prod(one.shape)
+    count = float(masks * one.alike * math.prod(one.shape))
     least = one.alike + rules.epsilon  # of kept + epsilon, where something is kept
     y = np.arange(-39 - math.log((count + rules.epsilon) / least), 4, 0.25)
     tau = np.exp(y) / least
     lost, kept, kinds = laplace(one, tau * one.alike)
-    others = (masks - 1) * np.log1p(-np.minimum(lost, 1 - 2.0**-53))
+    others = float(masks - 1) * np.log1p(-np.minimum(lost, 1 - 2.0**-53))
     ratio = kept @ (0.25 * count * tau * np.exp(others - rules.epsilon * tau))
     if rules.all_dropped == "nan" and (nothing := nothing_kept(one)[0]):
         ratio /= -math.expm1(masks * math.log(nothing))
@@ -448,7 +450,8 @@ def all_dropped_probability(
       (Harris' inequality);
     - at least as often as rows of seeds, each of which drops everything beside it, form a chain.
 
-    The best of these over the axes is returned. Rounding may move a bound by a relative 1e-12.
+    The best of these over the axes is returned. Rounding may move a bound by a relative 1e-12, and one below 1e-300 may
+    be returned as 0.
 
     Examples
     --------
@@ -457,7 +460,7 @@ def all_dropped_probability(
     (0.0625, 0.0625)
     >>> lower, upper = all_dropped_probability(0.9, 7, (14, 14))
     >>> f"between {lower:.1e} and {upper:.1e}"
-    '?'
+    'between 1.0e-05 and 1.0e-05'
     """
     block, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, convention)
     number = check_integer(masks, "masks", 1)

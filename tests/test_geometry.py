@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,7 +9,7 @@ from hypothesis import strategies as st
 
 import dropblock_ref
 from dropblock_ref import CONVENTIONS
-from dropblock_ref.geometry import coverage_counts, pairs_along_axes, place_block
+from dropblock_ref.geometry import place_block
 
 from . import brute_force
 from .strategies import Case, cases, examples
@@ -76,25 +74,3 @@ def test_every_call_gives_an_array_of_its_own() -> None:
     first = dropblock_ref.valid_seeds(3, (5, 5))
     first[:] = True
     assert np.count_nonzero(dropblock_ref.valid_seeds(3, (5, 5))) == 9
-
-
-@given(cases())
-@examples(150)
-def test_counted_cells_and_pairs_of_cells_are_those_of_the_brute_force(case: Case) -> None:
-    block = place_block(case.block_size, case.spatial_shape, case.convention)
-    counts = brute_force.coverage(case.block_size, case.spatial_shape, case.convention)
-    values, cells = coverage_counts(block, case.spatial_shape)
-    assert dict(zip(values.tolist(), cells.tolist(), strict=True)) == Counter(counts.values())
-
-    seeds_of: dict[tuple[int, ...], set[tuple[int, ...]]] = {cell: set() for cell in counts}
-    for seed in brute_force.eligible_cells(case.block_size, case.spatial_shape, case.convention):
-        for cell in brute_force.mask_of((seed,), case.block_size, case.spatial_shape, case.convention):
-            seeds_of[cell].add(seed)
-    expected = Counter((len(a), len(b), len(a & b)) for a in seeds_of.values() for b in seeds_of.values() if a & b)
-    counted: Counter[tuple[int, ...]] = Counter({(1, 1, 1): 1})
-    for columns, numbers in pairs_along_axes(block, case.spatial_shape):
-        so_far, counted = counted, Counter()
-        for column, number in zip(columns.T.tolist(), numbers.tolist(), strict=True):
-            for n, pairs in so_far.items():
-                counted[tuple(a * b for a, b in zip(n, column, strict=True))] += pairs * number
-    assert counted == expected
