@@ -7,6 +7,7 @@ left to chance.
 from __future__ import annotations
 
 import tracemalloc
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -23,11 +24,13 @@ from numpy.typing import NDArray
 import dropblock_ref
 from dropblock_ref import CONVENTIONS, PAPER, Convention
 from dropblock_ref.theory import (
+    all_dropped_probability,
     calibrated_gamma,
     coverage,
     drop_fraction_variance,
     drop_probability,
     expected_drop_fraction,
+    expected_output_ratio,
     keep_covariance,
     untouched_probability,
 )
@@ -273,6 +276,53 @@ def test_variance_is_the_sum_over_all_pairs_of_cells(name: str, spatial_shape: S
     assert expected_drop_fraction(None, gamma=gamma, **case.where) == pytest.approx(fraction, rel=1e-13)
 
 
+EXTREME = (5e-324, 1e-310, 1e-200, 1e-17, 1e-3, 0.3, 0.5, 0.9, 0.999, 1 - 2**-53)
+
+
+@pytest.mark.parametrize("gamma", EXTREME)
+def test_variance_is_the_sum_over_all_pairs_in_rational_numbers_for_every_gamma(gamma: float) -> None:
+    for case in SMALL:
+        together = covers(case).T.astype(np.int64) @ covers(case)
+        of_one = np.diagonal(together)
+        pairs = Counter(
+            (int(of_one[u] + of_one[v]), int(both)) for (u, v), both in np.ndenumerate(together) if both > 0
+        )
+        q = 1 - Fraction(gamma)
+        total = sum(number * (q ** (n - both) - q**n) for (n, both), number in pairs.items())
+        expected = total / len(of_one) ** 2
+        found = drop_fraction_variance(None, gamma=gamma, **case.where)
+        # Between two of the smallest positive numbers there is nothing.
+        assert abs(Fraction(found) - expected) <= expected * Fraction(1e-12) + Fraction(5e-324), str(case)
+
+
+@pytest.mark.parametrize("gamma", [1e-9, 0.003, 0.1, 0.6, 0.99])
+@pytest.mark.parametrize("name", ["paper", "timm", "dropblock"])
+@pytest.mark.parametrize(("spatial_shape", "block_size"), [((36, 31), (14, 9)), ((1, 200), (1, 37)), ((9, 8, 10), 5)])
+def test_variance_of_larger_maps_is_the_sum_over_all_pairs(
+    spatial_shape: Shape, block_size: int | Shape, name: str, gamma: float
+) -> None:
+    together = np.ones((1, 1))
+    rules = CONVENTIONS[name]
+    for S, b in zip(spatial_shape, brute_force.sides(block_size, spatial_shape, rules), strict=True):
+        # A map of one row has the seeds and the blocks of one axis.
+        row = covers(Case(rules, (1, S), (1, b))).astype(np.float64)
+        together = np.kron(together, row.T @ row)
+    n = np.diagonal(together)
+    log_q = np.log1p(-gamma)
+    pairs = np.exp((n[:, None] + n - together) * log_q) * -np.expm1(together * log_q)
+    found = drop_fraction_variance(None, block_size, spatial_shape, gamma=gamma, convention=name)
+    assert found == pytest.approx(float(pairs.mean()), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", sorted(CONVENTIONS))
+def test_variance_is_never_negative_and_never_nan(name: str) -> None:
+    for spatial_shape, block_size in (((64, 64, 64), 21), ((7, 9), 7), ((200, 200), 51), ((1, 5000), (1, 5))):
+        case = Case(CONVENTIONS[name], spatial_shape, block_size)
+        if accepted(case):
+            for gamma in (*EXTREME, 0.0, 1.0):
+                assert 0 <= drop_fraction_variance(None, gamma=gamma, **case.where) <= 0.25
+
+
 # Printed values: design.md section 5, and what peers.md says of a framework team's own test.
 
 
@@ -423,6 +473,22 @@ def test_variance_on_a_long_axis_needs_no_table_of_all_pairs(size: int) -> None:
     assert peak < 100_000_000
 
 
+def test_variance_on_a_row_of_a_million_cells_needs_less_than_a_gibibyte() -> None:
+    def of_row(size: int) -> float:
+        """Sum over all pairs: on a long row every further cell adds the same."""
+        return drop_fraction_variance(None, (1, 1000), (1, size), gamma=1e-4) * size**2
+
+    tracemalloc.start()
+    try:
+        seen = of_row(1_000_000)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    each = (of_row(6000) - of_row(3000)) / 3000
+    assert seen == pytest.approx(of_row(3000) + each * 997_000, rel=1e-9)
+    assert peak < 2**30
+
+
 @pytest.mark.parametrize("convention", ["paper", "timm", "dropblock"])
 @pytest.mark.parametrize("spatial_shape", [(56, 56), (32, 64, 64)])
 @pytest.mark.parametrize(
@@ -433,6 +499,8 @@ def test_variance_on_a_long_axis_needs_no_table_of_all_pairs(size: int) -> None:
         expected_drop_fraction,
         drop_fraction_variance,
         untouched_probability,
+        expected_output_ratio,
+        all_dropped_probability,
         calibrated_gamma,
     ],
 )
@@ -458,9 +526,11 @@ FUNCTIONS: tuple[Callable[..., Any], ...] = (
     expected_drop_fraction,
     drop_fraction_variance,
     untouched_probability,
+    expected_output_ratio,
+    all_dropped_probability,
     calibrated_gamma,
 )
-OVERRIDDEN = FUNCTIONS[:4]
+OVERRIDDEN = FUNCTIONS[:-1]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
