@@ -403,11 +403,12 @@ def _counted_ratio(block: PlacedBlock, log_q: float, masks: int, rules: Conventi
     least = one.alike + rules.epsilon  # of kept + epsilon, where something is kept
     y = np.arange(-39 - math.log((count + rules.epsilon) / least), 4, 0.25)
     tau = np.exp(y) / least
-    lost, kept, kinds = laplace(one, tau * one.alike)
-    others = float(masks - 1) * np.log1p(-np.minimum(lost, 1 - 2.0**-53))
-    ratio = kept @ (0.25 * count * tau * np.exp(others - rules.epsilon * tau))
-    if rules.all_dropped == "nan" and (nothing := nothing_kept(one)[0]):
-        ratio /= -math.expm1(masks * math.log(nothing))
+    lost, kept, kinds = laplace(one, np.append(tau * one.alike, 1e4))
+    log = np.log1p(-np.minimum(lost, 1 - 2.0**-53))  # of the mean of exp(-tau * kept) of one mask
+    ratio = kept[:, :-1] @ (0.25 * count * tau * np.exp(float(masks - 1) * log[:-1] - rules.epsilon * tau))
+    if rules.all_dropped == "nan":
+        something = -math.expm1(masks * log[-1])  # exp(-1e4) is 0 as a float, so only what keeps nothing is not lost
+        ratio = ratio / something if something else np.full_like(ratio, math.nan)
     return np.broadcast_to(ratio[kinds].reshape(one.shape), block.spatial_shape).copy()
 
 
