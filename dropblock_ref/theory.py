@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import coverage as counts
 from . import seed_probability
 from .arguments import check_integer, check_integers, check_probability, check_spatial_shape
 from .convention import PAPER, Convention, find_convention
+from .coverage import calibrated_gamma as calibrate
 from .coverage import coverage_along_axes, coverage_counts, covering, pairs_along_axis
 from .geometry import PlacedBlock, place_block
 from .kept_cells import laplace, nothing_kept, reduce_map
@@ -504,7 +504,7 @@ def calibrated_gamma(
     (0.003534, 0.1)
     """
     block = _place(block_size, spatial_shape, convention)
-    return counts.calibrated_gamma(check_probability(drop_prob, "drop_prob"), block)
+    return calibrate(check_probability(drop_prob, "drop_prob"), block)
 
 
 def _place(block_size: Any, spatial_shape: Any, convention: Convention | str) -> PlacedBlock:
