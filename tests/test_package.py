@@ -48,9 +48,9 @@ SIGNATURES = {
     "data_format='channels_first', convention='paper'",
     "vjp": "cotangent, trace",
     "linear_schedule": "step, start, stop, steps",
-    "Trace": "gamma, seeds, keep_mask, scale, output",
+    "Trace": "gamma, seeds, keep_mask, scale, output, data_format, block",
     "Convention": "*, name, source, gamma_rule, seed_region, even_extra_cell, oversize_block, shared_channels, "
-    "scale_over, epsilon, all_dropped",
+    "scale_over, epsilon, all_dropped, shared_samples=False",
 }
 ROOMS = (
     "arguments",

@@ -45,6 +45,7 @@ MEANINGS = {
         "batch": "one scale, from all masks of the batch together",
         "sample": "one scale for each sample",
         "channel": "one scale for each mask",
+        "keep_prob": "1 / (1 - drop_prob), whatever was dropped",
         "none": "no scale",
     },
     "epsilon": {
