@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from . import rules
 from .algorithm import Block
-from .arguments import check_block_size, check_boolean, check_choice, check_spatial_shape
+from .arguments import check_block_size, check_boolean, check_choice, check_spatial_shape, describe
 from .convention import Convention, find_convention
 
 T = TypeVar("T")
@@ -213,6 +213,15 @@ def check_eligible(seeds: NDArray[np.bool_], call: Call) -> None:
             f"{call.convention.name!r} with a block of {block.size}; "
             f"got {np.count_nonzero(outside)} elsewhere, the first at index {first}"
         )
+
+
+def check_fits(array: NDArray[Any], name: str, shape: tuple[int, ...], of: str, shared: Iterable[int] = ()) -> None:
+    """Refuse an array of a shape other than `shape`, but for size 1 on shared axes."""
+    alike = array.ndim == len(shape) and all(
+        a == b or (a == 1 and axis in shared) for axis, (a, b) in enumerate(zip(array.shape, shape, strict=True))
+    )
+    if not alike:
+        raise ValueError(f"{name} must have the shape of {of}, {shape}, or 1 on axes that share, got {describe(array)}")
 
 
 # What the docstrings of several functions say of an argument: each has a line `{name}` in its place.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +20,7 @@ from .arguments import (
     check_rng,
     describe,
 )
-from .call import Call, check_eligible, documented, find_layout, resolve
+from .call import Call, check_eligible, check_fits, documented, find_layout, resolve
 from .convention import Convention
 from .picture import picture, telling_cell
 
@@ -294,17 +293,8 @@ def vjp(cotangent: Any, trace: Trace) -> NDArray[Any]:
     mask, factor = check_boolean(trace.keep_mask, "trace.keep_mask"), as_array(trace.scale, "trace.scale")
     if factor.dtype.kind != "f":
         raise TypeError(f"trace.scale must be a real number or a floating array, got {describe(trace.scale)}")
-    _check_fits(mask, "trace.keep_mask", output.shape, "trace.output", (0, layout.channel_axis))
+    check_fits(mask, "trace.keep_mask", output.shape, "trace.output", (0, layout.channel_axis))
     if factor.ndim:
-        _check_fits(factor, "trace.scale", mask.shape, "trace.keep_mask", range(mask.ndim))
+        check_fits(factor, "trace.scale", mask.shape, "trace.keep_mask", range(mask.ndim))
         factor = layout.inside(factor)
     return layout.outside(fast.multiply(layout.inside(cotangent), layout.inside(mask), factor, output.dtype))
-
-
-def _check_fits(array: NDArray[Any], name: str, shape: tuple[int, ...], of: str, shared: Iterable[int]) -> None:
-    """Refuse an array of a shape other than `shape`, but for size 1 on shared axes."""
-    alike = array.ndim == len(shape) and all(
-        a == b or (a == 1 and axis in shared) for axis, (a, b) in enumerate(zip(array.shape, shape, strict=True))
-    )
-    if not alike:
-        raise ValueError(f"{name} must have the shape of {of}, {shape}, or 1 on axes that share, got {describe(array)}")

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 import dropblock_ref
 from dropblock_ref import CONVENTIONS, PAPER, Trace
+from dropblock_ref.fast import CHUNK
 
 from . import brute_force
 from .strategies import DTYPES, Case, cases, examples, in_memory, inputs, legal_seeds, probabilities
@@ -283,7 +284,7 @@ def test_vjp_refuses_a_cotangent_of_another_shape(shape: tuple[int, ...]) -> Non
         ({"keep_mask": np.ones((3, 4, 5, 5), dtype=np.bool_)}, r"trace.keep_mask must have the shape of trace.output"),
         ({"keep_mask": np.ones((2, 4, 5, 1), dtype=np.bool_)}, r"trace.keep_mask must have the shape of trace.output"),
         ({"keep_mask": np.ones((4, 5, 5), dtype=np.bool_)}, r"trace.keep_mask must have the shape of trace.output"),
-        ({"scale": "2"}, "trace.scale must be a real number or a floating array"),
+        ({"scale": "2"}, "trace.scale must be an array that numpy.asarray converts, got '2'"),
         ({"scale": 1j}, "trace.scale must be a real number or a floating array"),
         ({"scale": np.ones((4, 1, 1, 1))}, "trace.scale must have the shape of trace.keep_mask"),
         ({"scale": np.ones(5)}, "trace.scale must have the shape of trace.keep_mask"),
@@ -298,7 +299,7 @@ def test_vjp_refuses_a_trace_whose_fields_do_not_fit_each_other(changes: dict[st
 
 @pytest.mark.parametrize("shared", [{"shared_channels": True}, {"shared_samples": True}, {}])
 @pytest.mark.parametrize("scale_over", ["batch", "sample", "channel"])
-def test_vjp_takes_masks_and_scales_that_are_shared(shared: dict[str, bool], scale_over: str) -> None:
+def test_vjp_takes_masks_and_scales_that_are_shared(shared: dict[str, Any], scale_over: str) -> None:
     convention = replace(PAPER, name="own", scale_over=scale_over, **shared)
     x = np.arange(1.0, 2 * 5 * 5 * 4 + 1).reshape((2, 5, 5, 4))
     trace = dropblock_ref.trace(x, 0.5, 2, rng=4, convention=convention, data_format="channels_last")
@@ -464,4 +465,5 @@ def test_a_call_takes_at_most_the_output_and_two_and_a_half_bytes_per_cell(
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert x.nbytes <= peak <= x.nbytes + 2.5 * x.size
+    parts = 3 * 4 * CHUNK * 4 if dtype == np.float16 else 0  # x, factors and product of a part in float32
+    assert x.nbytes <= peak <= x.nbytes + 2.5 * x.size + parts
