@@ -64,7 +64,7 @@ def test_complaints_are_about_misses_wrong_causes_and_false_accusations() -> Non
     assert len(complaints(told, report(stream_goes_on="failed"))) == 2
 
 
-# Bugs that show nearly everywhere have no ordinary call that hides them.
+# Most bugs of these kinds show in a corner only.
 HIDDEN = tuple(mutant for mutant in NEW if mutant.stage in {"memory", "early returns", "corners of gamma", "counts"})
 
 
