@@ -65,9 +65,10 @@ def own_conventions() -> st.SearchStrategy[Convention]:
         "even_extra_cell": st.sampled_from(("before", "after", "refused")),
         "oversize_block": st.sampled_from(("refused", "clip_each_axis", "clip_to_smallest_axis")),
         "shared_channels": st.booleans(),
-        "scale_over": st.sampled_from(("batch", "sample", "channel", "none")),
+        "scale_over": st.sampled_from(("batch", "sample", "channel", "keep_prob", "none")),
         "epsilon": st.sampled_from((0, 0.0, 1e-7, 1e-6, 0.5, 1, 3)),
         "all_dropped": st.sampled_from(("zeros", "nan")),
+        "shared_samples": st.booleans(),
     }
     unclipped = {"gamma_rule": "uncorrected", "seed_region": "everywhere", "oversize_block": "unclipped"}
     sticking_out = fields | {key: st.just(value) for key, value in unclipped.items()}
@@ -86,8 +87,12 @@ def _accepts(b: int, axis: int, spatial_shape: Cell, convention: Convention) -> 
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> Case:
-    convention = draw(conventions())
+def cases(
+    draw: st.DrawFn,
+    convention: Convention | None = None,
+    data_formats: tuple[str, ...] = ("channels_first", "channels_last", "NCHW", "NHWC", "NCDHW", "NDHWC"),
+) -> Case:
+    convention = convention or draw(conventions())
     ndim = draw(st.sampled_from((2, 3)))
     spatial_shape = tuple(draw(st.integers(1, 7 if ndim == 2 else 4)) for _ in range(ndim))
     accepted = [
@@ -99,8 +104,7 @@ def cases(draw: st.DrawFn) -> Case:
         block_size = draw(st.sampled_from(sorted(set(accepted[0]).intersection(*accepted[1:]))))
     else:
         block_size = tuple(draw(st.sampled_from(choices)) for choices in accepted)
-    synonyms = ("NCHW", "NHWC") if ndim == 2 else ("NCDHW", "NDHWC")
-    data_format = draw(st.sampled_from(("channels_first", "channels_last", *synonyms)))
+    data_format = draw(st.sampled_from([f for f in data_formats if f.startswith("channels") or len(f) == ndim + 2]))
     batch = draw(st.sampled_from((1, 2, 3, 0)))
     channels = draw(st.integers(1, 3))
     return Case(convention, data_format, brute_force.whole(batch, channels, spatial_shape, data_format), block_size)

@@ -36,16 +36,16 @@ EXPORTS = {
 }
 # As design.md section 3 prints them.
 SIGNATURES = {
-    "gamma": "drop_prob, block_size, spatial_shape, *, convention=PAPER",
-    "valid_seeds": "block_size, spatial_shape, *, convention=PAPER",
-    "sample_seeds": "gamma, block_size, shape, *, rng, data_format='channels_first', convention=PAPER",
-    "keep_mask": "seeds, block_size, *, data_format='channels_first', convention=PAPER",
-    "recover_seeds": "keep_mask, block_size, *, data_format='channels_first', convention=PAPER",
-    "scale": "keep_mask, *, data_format='channels_first', convention=PAPER",
+    "gamma": "drop_prob, block_size, spatial_shape, *, convention='paper'",
+    "valid_seeds": "block_size, spatial_shape, *, convention='paper'",
+    "sample_seeds": "gamma, block_size, shape, *, rng, data_format='channels_first', convention='paper'",
+    "keep_mask": "seeds, block_size, *, data_format='channels_first', convention='paper'",
+    "recover_seeds": "keep_mask, block_size, *, data_format='channels_first', convention='paper'",
+    "scale": "keep_mask, *, drop_prob=None, data_format='channels_first', convention='paper'",
     "drop_block": "x, drop_prob, block_size, *, rng=None, seeds=None, training=True, "
-    "data_format='channels_first', convention=PAPER",
+    "data_format='channels_first', convention='paper'",
     "trace": "x, drop_prob, block_size, *, rng=None, seeds=None, training=True, "
-    "data_format='channels_first', convention=PAPER",
+    "data_format='channels_first', convention='paper'",
     "vjp": "cotangent, trace",
     "linear_schedule": "step, start, stop, steps",
     "Trace": "gamma, seeds, keep_mask, scale, output",
@@ -55,15 +55,16 @@ SIGNATURES = {
 ROOMS = (
     "arguments",
     "picture",
-    "layout",
     "convention",
-    "geometry",
-    "seed_probability",
-    "seeds",
-    "dilation",
-    "normalization",
+    "algorithm",
+    "coverage",
+    "rules",
+    "fast",
+    "call",
+    "stages",
     "dropblock",
     "schedule",
+    "kept_cells",
     "theory",
     "testing",
     "backends",
@@ -115,7 +116,7 @@ def test_signatures_are_the_pinned_ones(name: str) -> None:
 def shown(default: Any) -> str:
     if default is inspect.Parameter.empty:
         return ""
-    return "=PAPER" if default is dropblock_ref.PAPER else f"={default!r}"
+    return f"={default!r}"
 
 
 def source_files() -> list[Path]:

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..arguments import FLOATING_DTYPES, check_callable, check_choice, check_instance, describe
+from ..call import DATA_FORMATS, accepts_block
 from ..convention import Convention, find_convention
-from ..geometry import accepts_block
-from ..layout import DATA_FORMATS
 
 
 @dataclass(frozen=True, kw_only=True)

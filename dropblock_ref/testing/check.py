@@ -12,9 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arguments import FLOATING_DTYPES, describe, describe_error
-from ..geometry import accepts_block
-from ..layout import Layout, find_layout
-from ..normalization import counted_axes
+from ..call import Layout, accepts_block, counted_axes, find_layout
 from .backend import Backend
 from .observation import find_problems, make_input, read_dropped
 from .report import CheckResult

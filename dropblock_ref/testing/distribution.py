@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import place_block
-from ..seed_probability import calibrate, gamma
+from ..call import place_block
+from ..coverage import calibrated_gamma
+from ..stages import gamma
 from ..theory import drop_fraction_variance, expected_drop_fraction
 from . import rates
 from .backend import Backend
@@ -126,7 +127,7 @@ def _map_rate(run: Run, one: Map, wanted: float, dtype: str, budget: float) -> s
 
     def missed(draws: int, relative: float) -> bool:
         """Whether a gamma that makes the fraction that much too large can be missed."""
-        other = calibrate(min(1.0, expected * (1 + relative)), block, one.spatial_shape)
+        other = calibrated_gamma(min(1.0, expected * (1 + relative)), block)
         spread = drop_fraction_variance(None, gamma=other, **where)
         alarm = bernstein_deviation(draws, variance, budget, sides=2)
         return alarm + bernstein_deviation(draws, spread, MISS) > expected * relative

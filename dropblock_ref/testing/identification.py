@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from scipy import ndimage, special
 
 from ..arguments import check_instance, check_integer, describe_error
+from ..call import find_layout
 from ..convention import CHOICES, CONVENTIONS, PAPER, Convention
-from ..layout import find_layout
 from ..picture import picture
-from ..seed_probability import gamma as seed_probability
+from ..stages import gamma as seed_probability
 from ..theory import drop_probability, expected_drop_fraction
 from .backend import Backend
 from .observation import coarser, make_input, read_dropped, ulp

@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arguments import FLOATING_DTYPES, check_choice, check_integer, check_shape
+from ..call import Layout, counted_axes, find_layout
 from ..convention import Convention
-from ..dilation import keep_mask, recover_seeds
-from ..layout import Layout, find_layout
-from ..normalization import counted_axes, scale
 from ..picture import picture
+from ..stages import keep_mask, recover_seeds, scale
 
 MAX_ULPS = 4.0  # values may differ from the float64 product x * scale by so many units in the last place of x's dtype
 

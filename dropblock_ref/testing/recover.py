@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..normalization import scale as reference_scale
+from ..stages import scale as reference_scale
 from ..theory import expected_drop_fraction
 from .backend import Backend
 from .check import CheckFailure, Map, NotApplicable, Outcome, Run, check

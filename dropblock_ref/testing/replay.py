@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..seed_probability import gamma
-from ..seeds import mask_shape, sample_seeds
+from ..call import mask_shape
+from ..stages import gamma, sample_seeds
 from .backend import Backend
 from .check import CheckFailure, Map, Outcome, Run, check
 from .maps import EVEN, NON_SQUARE, ORDINARY, PER_AXIS

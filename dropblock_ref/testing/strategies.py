@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ..arguments import FLOATING_DTYPES
+from ..call import DATA_FORMATS, accepts_block, find_layout, mask_shape
 from ..convention import CONVENTIONS, Convention, find_convention
-from ..geometry import accepts_block, valid_seeds
-from ..layout import DATA_FORMATS, find_layout
-from ..seeds import mask_shape
+from ..stages import valid_seeds
 from .observation import make_input
 
 __all__ = ["Case", "block_sizes", "cases", "inputs", "seeds", "spatial_shapes"]

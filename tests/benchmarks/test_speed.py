@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 import dropblock_ref
-from dropblock_ref import backends, dilation
+from dropblock_ref import backends, fast
 
 SHAPES = {2: (32, 256, 28, 28), 3: (8, 32, 16, 28, 28)}
 BLOCKS = (3, 7, 11, 15)
@@ -142,7 +142,7 @@ def test_linear_in_cells(benchmark: Any, batch: int, contender: str) -> None:
     benchmark.pedantic(function, rounds=5, warmup_rounds=1)
 
 
-@pytest.mark.parametrize("way", ["maximum_filter", "_stamp"])
+@pytest.mark.parametrize("way", ["maximum_filter", "stamp"])
 @pytest.mark.parametrize(
     ("ndim", "data_format", "block_size", "drop_prob"),
     [
@@ -160,7 +160,7 @@ def test_ways_of_keep_mask(
     seeds = channels_last(seeds) if data_format == "channels_last" else seeds
     benchmark.group = f"keep_mask, {ndim}D {data_format} {seeds.shape} block {block_size} drop_prob {drop_prob}"
     benchmark.name = way
-    with mock.patch.object(dilation, "_stamping_is_faster", return_value=way == "_stamp"):
+    with mock.patch.object(fast, "stamping_pays", return_value=way == "stamp"):
         benchmark.pedantic(
             lambda: dropblock_ref.keep_mask(seeds, block_size, data_format=data_format), rounds=7, warmup_rounds=1
         )
