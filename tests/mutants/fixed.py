@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from dropblock_ref.call import accepts_block
 from dropblock_ref.convention import Convention
-from dropblock_ref.geometry import accepts_block
 from dropblock_ref.testing.backend import Backend
 
 from .case import EVALUATE, Case, answers
