@@ -216,13 +216,15 @@ class Run:
         try:
             return function(*given, **how)
         except Refused as error:
-            text = str(error)
+            text, bears = str(error), "supported_input"
+            if isinstance(one.block_size, tuple) and (one.spatial_shape, one.block_size) not in self.calls.ordinary:
+                bears = "per_axis_blocks"
             if isinstance(one.block_size, tuple) and "TypeError" in text:
                 text += (
                     "\na backend that takes no block with a size per axis says so: declare accepts=lambda "
                     "spatial_shape, block_size: isinstance(block_size, int)"
                 )
-            raise CheckFailure(text, bears="supported_input", dtype=self._dtype_of(given)) from error
+            raise CheckFailure(text, bears=bears, dtype=self._dtype_of(given)) from error
         except Unreadable as error:
             raise CheckFailure(str(error), bears="shape_and_dtype", dtype=self._dtype_of(given)) from error
 

@@ -152,10 +152,14 @@ def _map_rate(run: Run, one: Map, wanted: float, dtype: str, budget: float) -> s
     seen = total / (draws * float(np.prod(one.spatial_shape)))
     alarm = bernstein_deviation(draws, variance, budget, sides=2)
     if abs(seen - expected) >= alarm:
+        of_keep_prob = expected_drop_fraction(1 - one.drop_prob, **where)
+        advice = ""
+        if abs(seen - of_keep_prob) < alarm + bernstein_deviation(draws, 0.25, MISS):
+            advice = f"; that is the rate of drop_prob {1 - one.drop_prob:g}: is keep_prob passed for it?"
         raise CheckFailure(
             f"{expected:.6f} of the cells must be dropped on average (drop_prob {one.drop_prob} is the paper's "
             f"approximation), and over {draws} masks {seen:.6f} are, {100 * (seen / expected - 1):+.1f} %; a correct "
-            f"backend stays within {alarm:.6f}\non {one}{in_dtype}, convention {rules.name!r} with gamma "
+            f"backend stays within {alarm:.6f}{advice}\non {one}{in_dtype}, convention {rules.name!r} with gamma "
             f"{gamma(one.drop_prob, **where):.6g}\n{_reproduce(run)}"
         )
     return f"{seen:.6f} dropped, {expected:.6f} expected ({one}{in_dtype})"

@@ -227,7 +227,7 @@ def batch_of_one(run: Run) -> Outcome:
     return Outcome(f"{run.draws} masks")
 
 
-@check("recover", ANY_MAP)
+@check("recover", ANY_MAP, after=("shape_and_dtype",))
 def empty_batch(run: Run) -> Outcome:
     """A batch of no samples gives an empty output of the same shape and dtype."""
     for one in run.needed():

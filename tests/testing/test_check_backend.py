@@ -790,3 +790,52 @@ def test_an_output_in_another_dtype_may_be_meant() -> None:
     half = Backend(name="mixed", forward=forward, output_dtype="float16")
     assert check_backend(half, checks=["quick", "scale", "values", "shape_and_dtype", "evaluation_identity"]).passed
     assert not check_backend(replace(half, output_dtype=None), checks=["quick", "shape_and_dtype"]).passed
+
+
+# Messages that name a common mistake
+
+
+def failures_of(forward: Callable[..., Any], *checks: str, **how: Any) -> dict[str, str]:
+    report = check_backend(Backend(name="b", forward=forward, **how), checks=["quick", *checks])
+    return {result.name: result.message for result in report.failures}
+
+
+def test_a_wrong_signature_is_one_failure_and_says_how_forward_is_called() -> None:
+    def forward(x: Any, drop_prob: Any, block_size: Any, training: bool = False) -> Any:
+        raise NotImplementedError(f"never called: {x} {drop_prob} {block_size} {training}")
+
+    found = failures_of(forward)
+    assert list(found) == ["supported_input"]
+    assert "it is called as forward(x, drop_prob, block_size, training=..., seed=...)" in found["supported_input"]
+
+
+def test_a_returned_tensor_is_one_failure_and_says_what_to_do() -> None:
+    found = failures_of(lambda x, *_, **__: memoryview(x))
+    assert list(found) == ["shape_and_dtype"]
+    assert "convert it, as in y.detach().cpu().numpy()" in found["shape_and_dtype"]
+
+
+def test_a_backend_without_blocks_per_axis_is_told_to_declare_accepts() -> None:
+    good = correct()
+
+    def forward(x: Any, drop_prob: Any, block_size: Any, **how: Any) -> Any:
+        return good.forward(x, drop_prob, block_size + 0, **how)
+
+    found = failures_of(forward)
+    assert list(found) == ["per_axis_blocks"]
+    assert "declare accepts=lambda spatial_shape, block_size: isinstance(block_size, int)" in found["per_axis_blocks"]
+
+
+def test_axes_in_another_order_are_told_by_data_format() -> None:
+    good = make_backend("paper", "channels_last", (2,), ("float32",))
+    found = failures_of(good.forward, "legal_blocks", accepts=lambda _, block_size: block_size == 3)
+    assert "it would be right for data_format 'channels_last'" in found["legal_blocks"]
+
+
+def test_keep_prob_in_the_place_of_drop_prob_is_told() -> None:
+    good = correct()
+
+    def forward(x: Any, drop_prob: Any, block_size: Any, **how: Any) -> Any:
+        return good.forward(x, 1 - drop_prob, block_size, **how)
+
+    assert "is keep_prob passed for it?" in failures_of(forward, "map_rate")["map_rate"]
