@@ -76,6 +76,13 @@ def _reproduce(run: Run) -> str:
     return f"reproduce: {run.check_call()}"
 
 
+def _cost(run: Run, one: Map) -> float:
+    """Of one mask, in cells: where a call has a fixed number of them, its own cost is theirs."""
+    cells = float(np.prod(one.spatial_shape))
+    samples, channels = run.batch(0, 1, one.spatial_shape)
+    return cells + (5_000 / (samples * channels) if samples else 0.0) + (2 * cells if run.quick else 0.0)
+
+
 def compare_cell_rates(run: Run, one: Map, samples: int, channels: int, budget: float) -> None:
     """Compare the rate of every cell with the exact one."""
     channels = min(channels, run.batch(samples, channels, one.spatial_shape)[1])
@@ -137,10 +144,10 @@ def _map_rate(run: Run, one: Map, wanted: float, dtype: str, budget: float) -> s
         return alarm + bernstein_deviation(draws, spread, MISS) > expected * relative
 
     in_dtype = "" if dtype == run.dtype else f", {dtype}"
-    draws, cells = 1024, int(np.prod(one.spatial_shape))
+    draws = 1024
     while missed(draws, wanted):
         draws += max(1, draws // 16)
-        if draws * cells > 4 * _MOST_CELLS_DRAWN:
+        if draws * _cost(run, one) > 4 * _MOST_CELLS_DRAWN:
             draws, wanted = 1024, 2 * wanted
     total = 0
     channels = 1 if rules.shared_channels else min(8, run.batch(1, 8, one.spatial_shape)[1])
@@ -215,7 +222,7 @@ def _designed(run: Run) -> list[_Joint]:
         cells = int(np.prod(one.spatial_shape))
         each = run.share / (len(first) + len(further)) / cells
         rarest = float(rates.rates_of(one, run.backend.rules).min())
-        while (draws := binomial_draws(rarest, wanted, each)) * cells > _MOST_CELLS_DRAWN:
+        while (draws := binomial_draws(rarest, wanted, each)) * _cost(run, one) > _MOST_CELLS_DRAWN:
             wanted *= 2
         channels = 1 if run.backend.rules.shared_channels else max(1, min(8, 256 // cells))
         channels = min(channels, run.batch(1, channels, one.spatial_shape)[1])
