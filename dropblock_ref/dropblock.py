@@ -103,7 +103,7 @@ def drop_block(
     ----------
     x : array_like of float16, bfloat16 (of ml_dtypes), float32 or float64
         Feature maps, 4 or 5 dimensions: batch, channels and (H, W) or (D, H, W), in the order of `data_format`.
-        Whatever `numpy.asarray` converts. Never modified.
+        Whatever `numpy.asarray` converts, and CPU tensors of torch in bfloat16. Never modified.
     {drop_prob}
     {block_size}
     rng : numpy.random.Generator or int, optional
@@ -136,7 +136,7 @@ def drop_block(
 
     Notes
     -----
-    Algorithm 1 of the paper (arXiv:1810.12890).
+    Algorithm 1 of the paper (arXiv:1810.12890). Scalars may be 0-d arrays of any framework.
 
     {stream}
 
