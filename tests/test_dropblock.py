@@ -493,6 +493,18 @@ def test_large_blocks_and_masks_that_few_share_take_no_more(
         assert peak <= x.nbytes + 2.5 * x.size + 2**14
 
 
+def test_a_trace_takes_no_more_than_what_it_holds_and_a_byte_per_cell() -> None:
+    x = np.ones((4, 64, 64, 64), dtype=np.float32)
+    for drop_prob in (0.1, 0.9):
+        tracemalloc.start()
+        try:
+            t = dropblock_ref.trace(x, drop_prob, 7, rng=0)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak <= t.output.nbytes + t.seeds.nbytes + t.keep_mask.nbytes + x.size
+
+
 @pytest.mark.parametrize("epsilon", [1e300, 5e-324])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_a_scale_too_small_for_the_dtype_is_0_even_where_numpy_raises(epsilon: float, dtype: Any) -> None:
