@@ -204,10 +204,11 @@ def trace(
     """
     x, p, call, source = _judge(x, drop_prob, block_size, rng, seeds, training, data_format, convention)
     like, outside = call.like(x), call.layout.outside
-    factor: float | NDArray[np.float64]
-    seed_prob, seeds, factor = 0.0, np.zeros_like(like, dtype=np.bool_), 1.0
-    mask, output = np.ones_like(like, dtype=np.bool_), x.copy(order="K")
-    if source is not None:
+    seed_prob = 0.0
+    factor: float | NDArray[np.float64] = 1.0
+    if source is None:
+        seeds, mask, output = np.zeros_like(like, dtype=np.bool_), np.ones_like(like, dtype=np.bool_), x.copy(order="K")
+    else:
         seed_prob = rules.gamma(p, call.block, call.convention)
         if isinstance(source, np.random.Generator):
             seeds = fast.sample_seeds(seed_prob, call.block, like, source)
