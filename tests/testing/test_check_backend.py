@@ -309,7 +309,7 @@ def test_a_draw_that_depends_on_the_memory_order_is_reported_and_no_failure() ->
     result = one(Backend(name="in memory order", forward=forward), "non_contiguous_input")
     assert result.status == "reported"
     assert result.message == (
-        "12 arrays for each of dtypes float32: with one seed, the draw depends on the memory order"
+        "18 arrays for each of dtypes float32: with one seed, the draw depends on the memory order"
     )
     assert one(good, "non_contiguous_input").status == "passed"
 
