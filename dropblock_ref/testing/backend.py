@@ -122,7 +122,7 @@ class Backend:
     accepts : callable, optional
         ``accepts(spatial_shape, block_size, drop_prob) -> bool``: what it supports (odd only, square only, int only);
         one that takes two arguments is asked without drop_prob. By default everything that its convention accepts.
-        What it does not accept it may refuse or answer as it likes. A TypeError for a tuple block_size stands for False.
+        Where it returns False, any behaviour is allowed. A TypeError for a tuple block_size stands for False.
     settings : sequence of Setting, optional
         What a layer is built with: only these are tried. By default everything that `accepts` accepts.
     output_dtype : str, optional
