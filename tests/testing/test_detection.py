@@ -138,13 +138,17 @@ def rates_of(one: Map, convention: str) -> NDArray[np.float64]:
 
 @EITHER_WAY
 @pytest.mark.parametrize(
-    ("convention", "ndims"), [("paper", (2,)), ("timm", (2,)), ("dropblock", (2,)), ("torchvision", (3,))]
+    ("convention", "ndims", "percent"),
+    [("paper", (2,), 3), ("timm", (2,), 3), ("dropblock", (2,), 3), ("torchvision", (3,), 6)],
 )
-def test_an_error_of_the_maps_rate_is_caught(convention: str, ndims: tuple[int, ...], direction: int) -> None:
-    """3 % of the expected fraction; fails by luck with probability 1e-6."""
-    kind = partial(off_rate, 1 + 0.03 * direction)
+def test_an_error_of_the_maps_rate_is_caught(
+    convention: str, ndims: tuple[int, ...], percent: int, direction: int
+) -> None:
+    """The stated part of the expected fraction; fails by luck with probability 1e-6."""
+    kind = partial(off_rate, 1 + 0.01 * percent * direction)
     result = try_check("map_rate", kind, convention=convention, ndims=ndims)
     assert result.status == "failed", result
+    assert result.detects.startswith(f"{percent} % error of the map's rate")
     assert "must be dropped on average" in result.message
 
 
