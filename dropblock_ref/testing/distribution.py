@@ -1,107 +1,175 @@
-"""Level 3, distribution: many draws, compared with the exact probabilities by tests whose error rates are bounded."""
+"""Level 4, distribution: many draws, whose counts the judge compares with the exact probabilities."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..geometry import place_block
-from ..seed_probability import calibrate, gamma
-from ..theory import drop_fraction_variance, expected_drop_fraction
-from . import rates
+from . import judge
 from .backend import Backend
 from .check import CheckFailure, Map, NotApplicable, Outcome, Run, check
-from .maps import DESIGNED, DESIGNED_FURTHER, REALISTIC, SMALL, kinds
-from .statistics import MISS, bernstein_deviation, binomial_draws
+from .judge import Law, Tally, Verdict
+from .maps import DESIGNED, DESIGNED_FURTHER, MANY_CELLS, REALISTIC, kinds
+from .observation import Fault
+from .statistics import SURE, binomial_draws
 
-_CELLS_PER_CALL = 1_000_000
+_CELLS_PER_CALL = 1_500_000
 _CELLS_PER_CALL_IN_OTHER_DTYPES = 50_000  # a count of more may overflow in float16, which is low_precision's business
 _REALISTIC = (REALISTIC, "map of realistic size")
 _DESIGNED = ((*DESIGNED, *DESIGNED_FURTHER), "small map that is designed for the rates of cells")
-_SMALL = (SMALL, "small map")
+_LARGE = (MANY_CELLS, "map of more than 65,536 cells")
+# Larger blocks and maps, and seeds so rare that random numbers of 11 bits, or float16's, have none or too many.
+_RARE = (
+    Map((32, 32), 9, 0.1),
+    Map((14, 14), 11, 0.2),
+    Map((56, 56), 7, 0.005),
+    Map((32, 32), 1, 1.5 * 2.0**-11),
+    Map((10, 20, 20), 5, 0.01),
+)
+# Draws are split into so many calls at least, so that calls can be compared with one another.
+_CALLS, _QUICK_CALLS, _FEW_CALLS = 64, 32, 4
+_MANY_CHANNELS = 130
 
 
 def coincidence_bound(run: Run, one: Map, *, samples: int, channels: int) -> float:
     """An upper bound of the probability that two independent draws of so many masks are the same."""
-    return rates.coincidence_bound(one, run.backend.rules, _number_of_masks(run, samples, channels))
+    masks = samples * (1 if run.backend.rules.shared_channels else channels)
+    return Law(one, run.backend.rules).coincidence(masks)
 
 
-def _all_dropped_bound(run: Run, one: Map, *, samples: int, channels: int) -> float:
-    """An upper bound of the probability that so many masks drop everything."""
-    return rates.all_dropped_bound(one, run.backend.rules, _number_of_masks(run, samples, channels))
+def draw(
+    run: Run, one: Map, samples: int, channels: int, *, calls: int = 1, dtype: str | None = None, pairs: bool = False
+) -> Tally:
+    """So many samples, at least, in calls of one size, at least so many; or what another check has drawn.
 
-
-def _number_of_masks(run: Run, samples: int, channels: int) -> int:
-    return samples * (1 if run.backend.rules.shared_channels else channels)
-
-
-def _masks(
-    run: Run, one: Map, samples: int, channels: int, *, calls: int | None = None, dtype: str | None = None
-) -> Iterator[NDArray[np.bool_]]:
-    """Dropped cells of successive draws, (samples, channels, cells): `samples` in all, or in each of `calls`."""
-    cells = int(np.prod(one.spatial_shape))
+    A tally is a sum over calls, so that batches of them, each with a seed of its own, may be drawn elsewhere and added.
+    """
+    law = Law(one, run.backend.rules)
     most = _CELLS_PER_CALL if dtype in {None, run.dtype} else _CELLS_PER_CALL_IN_OTHER_DTYPES
-    per_call = samples if calls is not None else max(1, min(samples, most // (channels * cells)))
-    done, seed = 0, run.seed
-    total = samples * calls if calls is not None else samples
+    if law.rules.shared_channels:
+        samples, channels = samples * channels, 1
+    calls = max(calls, -(-samples * channels * law.cells // most))
+    per_call = -(-samples // calls)
+    key = (one, per_call, channels, calls, dtype, pairs)
+    if key in run.cache:
+        tally: Tally = run.cache[key]
+        run.draws += tally.masks
+        return tally
+    tally = Tally(law, pairs=pairs)
     x = run.input(run.shape(per_call, channels, one.spatial_shape), dtype)
-    next_seed: int | None = seed
-    while done < total:
-        part = x[: min(per_call, total - done)]
-        y = run.forward(part, one, seed=next_seed)
-        if np.shape(y) != part.shape:
-            raise CheckFailure(
-                f"the output has shape {np.shape(y)}; expected that of x, {part.shape}\non {one}\n{_reproduce(run)}"
-            )
-        if np.isnan(y).all():
-            chance = _all_dropped_bound(run, one, samples=len(part), channels=channels)
-            if chance < run.share * 1e-3:
-                raise CheckFailure(
-                    f"the whole output is NaN, which is right at most where every cell is dropped (here with a "
-                    f"probability of at most {chance:.1e})\non {one}\n"
-                    f"reproduce: {run.forward_call(part, one, seed=next_seed)}"
-                )
-        dropped = np.moveaxis(run.dropped(part, y), run.layout(part).channel_axis, 1)
-        yield dropped.reshape(len(part), channels, cells)
-        done += len(part)
-        next_seed = None
+    for call in range(calls):
+        seed = run.seed if call == 0 else None
+        y = run.forward(x, one, seed=seed)
+        if np.shape(y) != x.shape:
+            text = f"the output has shape {np.shape(y)}; expected that of x, {x.shape}"
+            raise CheckFailure(f"{text}\non {one}\n{_reproduce(run)}")
+        dropped = np.moveaxis(run.dropped(x, y), run.layout(x).channel_axis, 1)
+        tally.add(dropped.reshape(per_call, channels, law.cells), seed)
+    run.cache[key] = tally
+    return tally
 
 
 def _reproduce(run: Run) -> str:
     return f"reproduce: {run.check_call()}"
 
 
+def settle(run: Run, tallies: Sequence[Tally], question: Callable[[Tally, float], Verdict], *, sound: bool) -> None:
+    """Ask the same of several tallies, and enter what the judge says into the present check.
+
+    With `sound`, only where the masks of all of them are drawn anew, independently and all alike: what else is wrong is
+    the business of the checks of that.
+    """
+    for tally in tallies if sound else ():
+        if (fault := _dependent(run, tally)) is not None:
+            raise NotApplicable(f"masks are not drawn as they must be, see {fault.check} ({tally.law})")
+    idle, judged = [], False
+    for tally in tallies:
+        budget = run.share / len(tallies) * (3 / 4 if sound else 1)
+        verdict = question(tally, budget)
+        run.detects += [verdict.detects] * bool(verdict.detects)
+        if verdict.fault is not None:
+            raise CheckFailure(f"{verdict.fault.text}\non {tally.law}\n{_reproduce(run)}")
+        if verdict.not_judged:
+            idle.append(verdict.not_judged)
+        else:
+            judged = True
+    if not judged:
+        raise NotApplicable("; ".join(dict.fromkeys(idle)))
+
+
+def _dependent(run: Run, tally: Tally) -> Fault | None:
+    """A quarter of the share of a check is enough for sixteen tallies."""
+    key = ("dependent", id(tally))
+    if key not in run.cache:
+        run.cache[key] = judge.find_dependent_draws(tally, run.share / 64)
+    fault: Fault | None = run.cache[key]
+    return fault
+
+
 def compare_cell_rates(run: Run, one: Map, samples: int, channels: int, budget: float) -> None:
     """Compare the rate of every cell with the exact one."""
-    counts = np.zeros(int(np.prod(one.spatial_shape)), dtype=np.int64)
-    for dropped in _masks(run, one, samples, channels):
-        counts += dropped.sum(axis=(0, 1))
-    _settle(run, one, rates.judge_cells(one, run.backend.rules, counts, samples * channels, budget))
+    rates = Law(one, run.backend.rules).rates
+    rarest = min(max(float(rates.min()), 1e-3), SURE)
+    masks = binomial_draws(rarest, 0.9, budget * 3 / 4 / rates.size)  # so many at least, or nothing would be found
+    tally = draw(run, one, max(samples, -(-masks // channels)), channels)
+    parts = round(run.share / budget)
+    settle(run, [tally], lambda tally, share: _cells(tally, share / parts), sound=True)
 
 
-def _settle(run: Run, one: Map, verdict: rates.Verdict) -> None:
-    """Enter what a comparison says into the present check."""
-    run.detects.append(verdict.detects)
-    if verdict.idle:
-        raise NotApplicable(verdict.idle)
-    if verdict.wrong:
-        raise CheckFailure(f"{verdict.wrong}\non {one}\n{_reproduce(run)}")
+def _cells(tally: Tally, budget: float) -> Verdict:
+    return judge.judge_cells(tally.law, tally.counts, tally.masks, budget)
+
+
+def _rate(tally: Tally, budget: float) -> Verdict:
+    return judge.judge_rate(tally.law, int(tally.counts.sum()), tally.masks, budget)
+
+
+def _overlapping(tally: Tally, budget: float) -> Verdict:
+    return judge.judge_pairs(tally.law, tally.together, tally.in_pairs, budget, overlapping=True)
+
+
+def _distant(tally: Tally, budget: float) -> Verdict:
+    return judge.judge_pairs(tally.law, tally.together, tally.in_pairs, budget, overlapping=False)
+
+
+def _realistic(run: Run) -> Tally | None:
+    """The draws for the rate of a map of realistic size: many channels, in many calls."""
+    maps = run.supported(REALISTIC)
+    if not maps:
+        return None
+    law = Law(maps[0], run.backend.rules)
+    calls = _QUICK_CALLS if run.quick else _CALLS
+    masks = judge.rate_masks(law, 0.1 if run.quick else 0.03, run.share / 8)
+    return draw(run, maps[0], max(calls, -(-masks // _MANY_CHANNELS)), _MANY_CHANNELS, calls=calls, pairs=True)
 
 
 @check("distribution", _REALISTIC, statistical=True)
 def map_rate(run: Run) -> Outcome:
-    """The fraction of dropped cells is the expected one, on a map of realistic size."""
-    one = run.needed()[0]
-    message = _map_rate(run, one, 0.1 if run.quick else 0.03, run.dtype, run.share)
-    expected = expected_drop_fraction(one.drop_prob, one.block_size, one.spatial_shape, convention=run.backend.rules)
-    if expected > one.drop_prob * (1 + 1e-9):
-        more = f"{expected / one.drop_prob - 1:.0%} more than drop_prob"
-        return Outcome(f"{message}: as convention {run.backend.rules.name!r} has it, {more}", reported=True)
-    return Outcome(message)
+    """The fraction of dropped cells is the expected one, on a map of realistic size, and with rare seeds."""
+    main = _realistic(run)
+    tallies = [] if main is None else [main]
+    tallies += [_draw_for_rate(run, one, 0.3, run.dtype) for one in run.supported(_RARE)]
+    settle_rates(run, tallies)
+    told = []
+    for tally in tallies[:1]:
+        law, seen = tally.law, float(tally.counts.sum()) / (tally.masks * tally.law.cells)
+        told.append(f"{seen:.6f} dropped, {law.expected:.6f} expected ({law})")
+        if law.expected > law.setting.drop_prob * (1 + 1e-9):
+            more = f"{law.expected / law.setting.drop_prob - 1:.0%} more than drop_prob"
+            return Outcome(f"{told[0]}: as convention {law.rules.name!r} has it, {more}", reported=True)
+    return Outcome("; ".join(told))
+
+
+def _draw_for_rate(run: Run, one: Map, wanted: float, dtype: str) -> Tally:
+    law = Law(one, run.backend.rules)
+    masks = judge.rate_masks(law, 2 * wanted if run.quick else wanted, run.share / 8)
+    return draw(run, one, -(-masks // 8), 8, calls=_FEW_CALLS, dtype=dtype)
+
+
+def settle_rates(run: Run, tallies: Sequence[Tally]) -> None:
+    """The rates of several maps."""
+    settle(run, tallies, _rate, sound=True)
 
 
 def _unless_other_dtypes(backend: Backend) -> str | None:
@@ -111,136 +179,47 @@ def _unless_other_dtypes(backend: Backend) -> str | None:
 @check("distribution", _REALISTIC, statistical=True, unless=_unless_other_dtypes)
 def dtype_rates(run: Run) -> Outcome:
     """In the other dtypes the fraction of dropped cells is the expected one, too: no draw is too coarse for gamma."""
-    one = run.needed()[0]
     others = [dtype for dtype in run.backend.dtypes if dtype != run.dtype]
-    wanted = 0.3 if run.quick else 0.1
-    return Outcome("; ".join(_map_rate(run, one, wanted, dtype, run.share / len(others)) for dtype in others))
+    maps = (run.needed()[0], *run.supported(_RARE[3:4]))
+    tallies = [
+        _draw_for_rate(run, one, 0.1 if k == 0 else 0.3, dtype) for dtype in others for k, one in enumerate(maps)
+    ]
+    settle_rates(run, tallies)
+    return Outcome(f"{', '.join(others)} on {kinds(maps)}")
 
 
-def _map_rate(run: Run, one: Map, wanted: float, dtype: str, budget: float) -> str:
-    rules = run.backend.rules
-    where: dict[str, Any] = {"block_size": one.block_size, "spatial_shape": one.spatial_shape, "convention": rules}
-    expected = expected_drop_fraction(one.drop_prob, **where)
-    variance = drop_fraction_variance(one.drop_prob, **where)
-    block = place_block(one.block_size, one.spatial_shape, rules)
-
-    def missed(draws: int, relative: float) -> bool:
-        """Whether a gamma that makes the fraction that much too large can be missed."""
-        other = calibrate(min(1.0, expected * (1 + relative)), block, one.spatial_shape)
-        spread = drop_fraction_variance(None, gamma=other, **where)
-        alarm = bernstein_deviation(draws, variance, budget, sides=2)
-        return alarm + bernstein_deviation(draws, spread, MISS) > expected * relative
-
-    in_dtype = "" if dtype == run.dtype else f", {dtype}"
-    draws = 1024
-    while missed(draws, wanted):
-        draws += max(1, draws // 16)
-    total = 0
-    channels = 1 if rules.shared_channels else 8
-    samples = -(-draws // channels)
-    for dropped in _masks(run, one, samples, channels, dtype=dtype):
-        total += int(np.count_nonzero(dropped))
-    draws = samples * channels
-    run.detects.append(f"{rates.percent(wanted)} error of the map's rate ({one}{in_dtype})")
-    seen = total / (draws * float(np.prod(one.spatial_shape)))
-    alarm = bernstein_deviation(draws, variance, budget, sides=2)
-    if abs(seen - expected) >= alarm:
-        raise CheckFailure(
-            f"{expected:.6f} of the cells must be dropped on average (drop_prob {one.drop_prob} is the paper's "
-            f"approximation), and over {draws} masks {seen:.6f} are, {100 * (seen / expected - 1):+.1f} %; a correct "
-            f"backend stays within {alarm:.6f}\non {one}{in_dtype}, convention {rules.name!r} with gamma "
-            f"{gamma(one.drop_prob, **where):.6g}\n{_reproduce(run)}"
-        )
-    return f"{seen:.6f} dropped, {expected:.6f} expected ({one}{in_dtype})"
-
-
-@dataclass(frozen=True)
-class _Joint:
-    """How often any two cells of one draw were dropped together, over independent samples."""
-
-    one: Map
-    samples: int
-    channels: int
-    together: NDArray[np.int64]  # (channels * cells, channels * cells)
-
-    @property
-    def cells(self) -> int:
-        return int(np.prod(self.one.spatial_shape))
-
-    def within_maps(self) -> NDArray[np.int64]:
-        """(cells, cells), added over channels, each of which is a draw of its own."""
-        size, channels = self.cells, np.arange(self.channels)
-        blocks = self.together.reshape(self.channels, size, self.channels, size)
-        added: NDArray[np.int64] = blocks[channels, :, channels].sum(axis=0)
-        return added
-
-
-def _joint(run: Run, one: Map, samples: int, channels: int) -> _Joint:
-    """Draw, or take what another check of this run has drawn."""
-    key = (one, samples, channels)
-    if key not in run.cache:
-        size = channels * int(np.prod(one.spatial_shape))
-        together = np.zeros((size, size), dtype=np.int64)
-        for dropped in _masks(run, one, samples, channels):
-            flat = dropped.reshape(len(dropped), size)
-            together += rates.count_together(flat, flat)
-        run.cache[key] = _Joint(one, samples, channels, together)
-    else:
-        run.draws += samples * channels
-    joint: _Joint = run.cache[key]
-    return joint
-
-
-def _designed(run: Run) -> list[_Joint]:
+def _designed(run: Run) -> list[Tally]:
     """The draws that the checks of cells share: enough for the wanted error of every single cell."""
     maps = run.needed()
     first = [one for one in maps if one in DESIGNED] or maps[:1]
-    further = [one for one in maps if one not in first]
-    joints = []
-    for number, one in enumerate((*first, *further)):
-        wanted = 0.1 if number >= len(first) else 0.03
-        if run.quick:
-            wanted = 0.2
-        cells = int(np.prod(one.spatial_shape))
-        each = run.share / (len(first) + len(further)) / cells
-        draws = binomial_draws(float(rates.rates_of(one, run.backend.rules).min()), wanted, each)
-        channels = 1 if run.backend.rules.shared_channels else max(1, min(8, 256 // cells))
-        joints.append(_joint(run, one, -(-draws // channels), channels))
-    return joints
-
-
-@check("distribution", _DESIGNED, statistical=True)
-def cell_rates(run: Run) -> Outcome:
-    """Every single cell is dropped with its exact probability."""
-    joints = _designed(run)
-    for joint in joints:
-        draws = joint.samples * joint.channels
-        counts = np.diagonal(joint.within_maps())
-        _settle(run, joint.one, rates.judge_cells(joint.one, run.backend.rules, counts, draws, run.share / len(joints)))
-    return Outcome(kinds(joints))
-
-
-def _pairs(run: Run, *, overlapping: bool) -> Outcome:
-    joints = _designed(run)
-    for joint in joints:
-        draws, together = joint.samples * joint.channels, joint.within_maps()
-        verdict = rates.judge_pairs_of_map(
-            joint.one, run.backend.rules, together, draws, run.share / len(joints), overlapping=overlapping
+    tallies = []
+    for number, one in enumerate((*first, *(one for one in maps if one not in first))):
+        wanted = 0.2 if run.quick else 0.03 if number < len(first) else 0.1
+        rates = Law(one, run.backend.rules).rates
+        masks = binomial_draws(float(rates.min()), wanted, run.share / (1 + len(maps)) * 3 / 4 / rates.size)
+        # The first map is drawn in many calls, the others with as many channels as there may be, one among them.
+        channels, calls = (
+            (8, _QUICK_CALLS if run.quick else _CALLS) if number == 0 else (1 + 5 * number % 8, _FEW_CALLS)
         )
-        _settle(run, joint.one, verdict)
-    return Outcome(kinds(joints))
+        tallies.append(draw(run, one, -(-masks // channels), channels, calls=calls, pairs=True))
+    return tallies
+
+
+def _with_realistic(run: Run, tallies: Iterable[Tally]) -> list[Tally]:
+    realistic = _realistic(run)
+    return [*tallies, *([] if realistic is None else [realistic])]
+
+
+def _settle(run: Run, question: Callable[[Tally, float], Verdict], tallies: list[Tally], *, sound: bool) -> Outcome:
+    settle(run, tallies, question, sound=sound)
+    return Outcome(kinds(tallies))
 
 
 @check("distribution", _DESIGNED, statistical=True)
-def overlapping_cells(run: Run) -> Outcome:
-    """Two cells that one block can cover are dropped together with their exact probability."""
-    return _pairs(run, overlapping=True)
-
-
-@check("distribution", _DESIGNED, statistical=True)
-def distant_cells(run: Run) -> Outcome:
-    """Two cells that no block covers both are dropped independently."""
-    return _pairs(run, overlapping=False)
+def sample_independence(run: Run) -> Outcome:
+    """The masks of the samples of a batch are independent."""
+    tallies = _with_realistic(run, _designed(run)[:1])
+    return _settle(run, _independence("sample"), tallies, sound=False)
 
 
 def _unless_own_masks(backend: Backend) -> str | None:
@@ -251,61 +230,83 @@ def _unless_own_masks(backend: Backend) -> str | None:
 
 @check("distribution", _DESIGNED, statistical=True, unless=_unless_own_masks)
 def channel_independence(run: Run) -> Outcome:
-    """The masks of two channels of a sample are independent."""
-    joint, rules = _designed(run)[0], run.backend.rules
-    cells = joint.cells
-    rate = rates.rates_of(joint.one, rules)
-    expected = np.tile(np.multiply.outer(rate, rate), (joint.channels, joint.channels))
-    channel = np.arange(joint.channels * cells) // cells
-    a, b = np.nonzero(channel[:, None] < channel)
-
-    def describe_pair(k: int) -> str:
-        u, v = rates.cell_of(a[k] % cells, joint.one), rates.cell_of(b[k] % cells, joint.one)
-        return f"cell {u} of channel {channel[a[k]]} and cell {v} of channel {channel[b[k]]}"
-
-    right = rates.rates_are_right(joint.one, rules, np.diagonal(joint.together), joint.samples)
-    pairs = rates.Pairs(joint.together[a, b], joint.samples, expected[a, b], right[a] & right[b], describe_pair)
-    _settle(run, joint.one, rates.judge_pairs(joint.one, pairs, run.share))
-    return Outcome(f"{joint.channels} channels ({joint.one})")
+    """The masks of the channels of a sample are independent."""
+    return _settle(run, _independence("channel"), _with_realistic(run, _designed(run)[:1]), sound=False)
 
 
-def _small_calls(run: Run) -> tuple[Map, NDArray[np.float32]]:
-    """Many calls with few samples: (calls, samples, channels, cells)."""
-    one = run.needed()[0]
-    channels = 1 if run.backend.rules.shared_channels else 2
-    key = ("small_calls", one)
-    if key not in run.cache:
-        calls = 200 if run.quick else 2000
-        run.cache[key] = np.stack(list(_masks(run, one, 4, channels, calls=calls))).astype(np.float32)
-    else:
-        run.draws += run.cache[key][..., 0].size
-    dropped: NDArray[np.float32] = run.cache[key]
-    return one, dropped
-
-
-def _independent(
-    run: Run, one: Map, first: NDArray[np.float32], second: NDArray[np.float32], budget: float, what: str
-) -> None:
-    """Each mask of one group is independent of each of the other; both groups are (draws, masks, cells)."""
-    _settle(run, one, rates.judge_independence(one, run.backend.rules, first, second, budget, what))
-
-
-@check("distribution", _SMALL, statistical=True)
-def sample_independence(run: Run) -> Outcome:
-    """The masks of two samples of a batch are independent."""
-    one, dropped = _small_calls(run)
-    pairs = [(i, j) for j in range(dropped.shape[1]) for i in range(j)]
-    for i, j in pairs:
-        _independent(run, one, dropped[:, i], dropped[:, j], run.share / len(pairs), f"samples, {i} and {j}")
-    return Outcome(f"{len(dropped)} calls with {dropped.shape[1]} samples ({one})")
-
-
-@check("distribution", _SMALL, statistical=True)
+@check("distribution", _DESIGNED, statistical=True)
 def call_independence(run: Run) -> Outcome:
-    """The masks of two successive calls are independent."""
-    one, dropped = _small_calls(run)
-    calls = dropped.reshape(len(dropped), -1, dropped.shape[-1])
-    # Disjoint pairs, so that they are independent draws; in two alignments, so that every call has been a first one.
-    _independent(run, one, calls[0::2], calls[1::2], run.share / 2, "successive calls")
-    _independent(run, one, calls[1:-1:2], calls[2::2], run.share / 2, "successive calls")
-    return Outcome(f"{len(dropped)} calls ({one})")
+    """The masks of successive calls are independent, and none is drawn again."""
+    return _settle(run, _independence("call"), _with_realistic(run, _designed(run)[:1]), sound=False)
+
+
+def _independence(axis: str) -> Callable[[Tally, float], Verdict]:
+    """What repeats is entered under the axis along which it does."""
+
+    def question(tally: Tally, budget: float) -> Verdict:
+        repeats = tally.repetition.verdict(budget / 2)
+        others = (
+            [repeats.fault, judge.judge_batch(tally, budget / 2).fault] if repeats.fault is None else [repeats.fault]
+        )
+        if axis == "call":
+            others += [judge.judge_independence(tally, other, budget / 2).fault for other in ("sample", "channel")]
+        for fault in others:
+            if fault is not None and fault.check != f"{axis}_independence":
+                return Verdict(not_judged=f"masks are not drawn as they must be, see {fault.check} ({tally.law})")
+        return judge.merge([repeats, judge.judge_independence(tally, axis, budget / 2)])
+
+    return question
+
+
+@check("distribution", _DESIGNED, statistical=True)
+def batch_rates(run: Run) -> Outcome:
+    """Every sample of a batch, and every channel, is dropped as often as every other."""
+    return _settle(run, _batch, _with_realistic(run, _designed(run)[:1]), sound=False)
+
+
+def _batch(tally: Tally, budget: float) -> Verdict:
+    if (fault := tally.repetition.verdict(budget / 2).fault) is not None:
+        return Verdict(not_judged=f"masks repeat, see {fault.check} ({tally.law})")
+    return judge.judge_batch(tally, budget / 2)
+
+
+@check("distribution", _REALISTIC, statistical=True)
+def call_spread(run: Run) -> Outcome:
+    """The number of dropped cells varies from call to call as much as that of independent masks."""
+    return _settle(run, judge.judge_spread, _with_realistic(run, []), sound=True)
+
+
+@check("distribution", _DESIGNED, statistical=True)
+def cell_rates(run: Run) -> Outcome:
+    """Every single cell is dropped with its exact probability."""
+    return _settle(run, _cells, _with_realistic(run, _designed(run)), sound=True)
+
+
+@check("distribution", _DESIGNED, statistical=True)
+def overlapping_cells(run: Run) -> Outcome:
+    """Two cells that one block can cover are dropped together with their exact probability."""
+    return _settle(run, _overlapping, _designed(run), sound=True)
+
+
+@check("distribution", _DESIGNED, statistical=True)
+def distant_cells(run: Run) -> Outcome:
+    """Two cells that no block covers both are dropped independently."""
+    return _settle(run, _distant, _with_realistic(run, _designed(run)), sound=True)
+
+
+@check("distribution", _LARGE, statistical=True)
+def distant_rows(run: Run) -> Outcome:
+    """On a large map blocks are whole, and no two rows, columns or planes are dropped alike."""
+    maps = run.needed()
+    for one in maps:
+        x = run.input(run.shape(1, 1, one.spatial_shape))
+        y = run.forward(x, one, seed=run.seed)
+        run.judge(x, y, one, run.forward_call(x, one, seed=run.seed), only=("legal_blocks",))
+        law = Law(one, run.backend.rules)
+        verdict = judge.judge_rows(law, run.dropped(x, y).reshape(1, -1), run.share / len(maps))
+        run.detects += [verdict.detects] * bool(verdict.detects)
+        if verdict.fault is not None:
+            raise CheckFailure(f"{verdict.fault.text}\non {one}\n{_reproduce(run)}")
+        if verdict.not_judged:
+            raise NotApplicable(verdict.not_judged)
+    return Outcome(kinds(maps))
