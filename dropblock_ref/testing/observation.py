@@ -305,8 +305,6 @@ def _explain(
     """What the wrong scale is, where it is a common mistake."""
     kept = np.count_nonzero(mask) / mask.size
     sample, one_map = mask[index[0]], mask[index]
-    if dtype == np.float64 and abs(ratio / used - 1) <= 2.0**-22:
-        return ", which is the right scale to the precision of float32: it is counted, divided or rounded in float32"
     candidates = {
         "no scale at all": 1.0,
         "kept cells counted over the whole batch": 1 / kept,
@@ -327,8 +325,10 @@ def _explain(
         ones = np.count_nonzero(counted) / (mask.shape[layout.channel_axis] if convention.shared_channels else 1)
         epsilon = (ones + convention.epsilon) * used / ratio - ones
         power = 10.0 ** round(math.log10(epsilon)) if epsilon > 0 else 0.0
-        if abs(epsilon - power) <= 0.1 * power and ones * float(ulp(np.asarray(1.0), dtype)) < 0.02 * power:
+        if abs(epsilon - power) <= 0.02 * power and ones * float(ulp(np.asarray(1.0), dtype)) < 0.02 * power:
             return f", which is count(M) / (count_ones(M) + {power:g})"
+    if dtype == np.float64 and abs(ratio / used - 1) <= 2.0**-22:
+        return ", which is the right scale to the precision of float32: it is counted, divided or rounded in float32"
     return ""
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dropblock_ref import CONVENTIONS, PAPER, Convention, drop_block, trace
 from dropblock_ref.testing import make_input
-from dropblock_ref.testing.observation import coarser, find_dtype, find_problems, read_dropped, ulp
+from dropblock_ref.testing.observation import coarser, find_dtype, find_problems, read_dropped, tell_apart, ulp
 
 Array = NDArray[Any]
 DTYPES = ("float16", "bfloat16", "float32", "float64")
@@ -461,3 +461,63 @@ def test_channels_last_and_volumes_are_located_in_their_own_axes() -> None:
     assert problem.check == "legal_blocks"
     assert "sample 1, channel 2, cell (4, 2, 6)" in problem.text
     assert "slice 4 of 5 in depth" in problem.text
+
+
+# Where the mask is wrong, the scale and the values are judged all the same
+
+
+def test_a_wrong_mask_with_either_count_is_wrong_in_nothing_else() -> None:
+    """One more cell is dropped than is legal; the backend may have counted it, or not."""
+    x, mask = given()
+    wrong = mask.copy()
+    wrong[(0, 0, *np.argwhere(mask[0, 0])[0])] = False
+    for counted in (mask, wrong):
+        y = (x * wrong * (counted.size / counted.sum())).astype(x.dtype)
+        assert [check for check, _ in problems(x, y)] in ([], ["legal_blocks"])
+    assert "scale" in [check for check, _ in problems(x, (x * wrong * 2.5).astype(x.dtype))]
+
+
+def test_with_masks_that_should_be_shared_and_are_not_any_count_is_right() -> None:
+    rules = CONVENTIONS["timm"]
+    x, mask = given((3, 4, 9, 9))
+    for counted in (mask, mask[:, :1]):
+        y = (x * mask * (counted.size / counted.sum())).astype(x.dtype)
+        assert [check for check, _ in problems(x, y, rules)] == ["channel_sharing"]
+    found = problems(x, (x * mask * 7).astype(x.dtype), rules)
+    assert [check for check, _ in found] == ["channel_sharing", "scale"]
+
+
+def test_a_cell_that_is_minus_one_is_a_wrong_value() -> None:
+    x, mask = given()
+    y = (x * mask * (mask.size / mask.sum())).astype(x.dtype)
+    y[0, 0][~mask[0, 0]] = -x[0, 0][~mask[0, 0]]
+    assert "values" in [check for check, _ in problems(x, y)]
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "words"),
+    [(1e-6, r"count\(M\) / \(count_ones\(M\) \+ 1e-06\)"), (1.0, r"count\(M\) / \(count_ones\(M\) \+ 1\)")],
+)
+@pytest.mark.parametrize("convention", [PAPER, PER_SAMPLE, PER_MAP], ids=lambda rules: rules.name)
+def test_an_epsilon_is_named(convention: Convention, epsilon: float, words: str) -> None:
+    x, mask = given(name="float64", convention=convention)
+    axes = {"batch": None, "sample": (1, 2, 3), "channel": (2, 3)}[convention.scale_over]
+    ones = mask.sum(axis=axes, keepdims=True)
+    y = x * mask * (mask.size // ones.size / (ones + epsilon))
+    check, text = only_problem(x, y, convention)
+    assert check == "scale"
+    assert re.search(f"which is {words}", text), text
+
+
+def test_a_scale_in_float32_of_a_float64_layer_is_named() -> None:
+    x, mask = given(name="float64")
+    check, text = only_problem(x, x * mask * float(np.float32(mask.size / mask.sum())))
+    assert check == "scale"
+    assert "the right scale to the precision of float32" in text
+
+
+def test_two_numbers_are_told_apart() -> None:
+    for a, b in ((1.786765, 1.7867651), (1.0, 1 + 2.0**-52), (2.0, 3.0), (1e-30, 2e-30), (1.5, np.inf)):
+        first, second = tell_apart(a, b)
+        assert first != second
+    assert tell_apart(2.0, 3.0) == ("2", "3")
