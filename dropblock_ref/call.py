@@ -255,9 +255,6 @@ seeds : array_like of bool
     "keep_mask": """\
 keep_mask : array_like of bool
     True = kept; 4 or 5 dimensions, 1 on the channel axis where the convention shares masks.""",
-    "gamma": """\
-gamma : float, optional
-    Probability that an eligible cell is a seed, in [0, 1], instead of the one that `drop_prob` gives.""",
     "raises": """\
 TypeError, ValueError
     If an argument is of the wrong kind or out of range, or the convention refuses the block on this map.""",

@@ -103,7 +103,7 @@ def drop_block(
     ----------
     x : array_like of float16, bfloat16 (of ml_dtypes), float32 or float64
         Feature maps, 4 or 5 dimensions: batch, channels and (H, W) or (D, H, W), in the order of `data_format`.
-        Whatever `numpy.asarray` converts. Never modified.
+        Whatever `numpy.asarray` converts, and CPU tensors of torch in bfloat16. Never modified.
     {drop_prob}
     {block_size}
     rng : numpy.random.Generator or int, optional
@@ -136,7 +136,7 @@ def drop_block(
 
     Notes
     -----
-    Algorithm 1 of the paper (arXiv:1810.12890).
+    Algorithm 1 of the paper (arXiv:1810.12890). Scalars may be 0-d arrays of any framework.
 
     {stream}
 
@@ -204,10 +204,11 @@ def trace(
     """
     x, p, call, source = _judge(x, drop_prob, block_size, rng, seeds, training, data_format, convention)
     like, outside = call.like(x), call.layout.outside
-    factor: float | NDArray[np.float64]
-    seed_prob, seeds, factor = 0.0, np.zeros_like(like, dtype=np.bool_), 1.0
-    mask, output = np.ones_like(like, dtype=np.bool_), x.copy(order="K")
-    if source is not None:
+    seed_prob = 0.0
+    factor: float | NDArray[np.float64] = 1.0
+    if source is None:
+        seeds, mask, output = np.zeros_like(like, dtype=np.bool_), np.ones_like(like, dtype=np.bool_), x.copy(order="K")
+    else:
         seed_prob = rules.gamma(p, call.block, call.convention)
         if isinstance(source, np.random.Generator):
             seeds = fast.sample_seeds(seed_prob, call.block, like, source)

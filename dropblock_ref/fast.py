@@ -98,12 +98,15 @@ def keep_mask(seeds: NDArray[np.bool_], block: Block) -> NDArray[np.bool_]:
 
 
 def stamping_pays(seeds: float, block: Block, cells: int) -> bool:
-    """Whether so many blocks have no more cells than the maximum filter looks at: all cells, once an axis."""
+    """Whether so many blocks have no more cells than the maximum filter looks at: all cells, once an axis.
+
+    A block of most of a large map is left to the filter, because the stamp makes 8 bytes for each cell of a block.
+    """
     volume, axes = 1, 0
     for before, after in zip(block.before, block.after, strict=True):
         volume *= before + after + 1
         axes += before + after > 0
-    return seeds * volume <= cells * axes
+    return not seeds or (volume <= max(CHUNK, cells // 8) and seeds * volume <= cells * axes)
 
 
 def stamp(kept: NDArray[np.bool_], seeds: NDArray[np.int64], block: Block) -> NDArray[np.bool_]:
@@ -131,13 +134,13 @@ def multiply(
     scale: float | NDArray[np.float64],
     dtype: np.dtype[Any] | None = None,
 ) -> NDArray[Any]:
-    """Lines 7 and 8, in `dtype` (x's by default); where each cell has its own weight, a part of x at a time."""
+    """Lines 7 and 8, in `dtype` (x's by default); where the weights would take much memory, a part of x at a time."""
     product = np.empty_like(x, dtype=dtype)
     wide = np.result_type(product.dtype, np.float32)
-    factor = np.asarray(scale, dtype=wide)
     # Infinities and NaN are legal, and a large kept value may leave the range of the dtype: the product as it is.
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        if keep_mask.size < x.size or x.size <= CHUNK:
+        factor = np.asarray(scale, dtype=wide)
+        if x.size <= CHUNK or keep_mask.size * wide.itemsize <= 2 * x.size:
             weights = keep_mask.astype(wide)
             weights *= factor
             np.multiply(x, weights, out=product, dtype=wide, casting="same_kind")

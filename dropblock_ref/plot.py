@@ -271,7 +271,7 @@ def plot_report(report: Report) -> Figure:
     >>> from dropblock_ref.testing import check_backend
     >>> figure = plot_report(check_backend(backends.load("numpy"), checks=["scale", "empty_batch"]))
     >>> figure.get_suptitle()
-    "PASSED  numpy, held to convention 'paper': 2 passed"
+    "PASSED (only: scale, empty_batch)  numpy, held to convention 'paper': 2 passed"
     """
     report = check_instance(report, "report", Report, "a Report, as dropblock_ref.testing.check_backend returns it")
     for number, result in enumerate(report.results):

@@ -147,7 +147,8 @@ def expected_drop_fraction(
     """
     _, block, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, convention)
     n, cells = coverage_counts(block)
-    return float(cells @ -np.expm1(n * log_q) / cells.sum())
+    with np.errstate(under="ignore"):
+        return float(cells @ -np.expm1(n * log_q) / cells.sum())
 
 
 def drop_fraction_variance(
@@ -186,7 +187,8 @@ def drop_fraction_variance(
     _, block, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, convention)
     if log_q in (0, -math.inf):
         return 0.0
-    return _mean_covariance(block, -log_q)
+    with np.errstate(over="ignore", under="ignore"):  # NumPy 1 reports a quotient of the smallest numbers as too large
+        return _mean_covariance(block, -log_q)
 
 
 def _mean_covariance(block: Block, L: float) -> float:
@@ -378,10 +380,12 @@ def expected_output_ratio(
     if log_q == -math.inf:
         return np.full(n.shape, 0.0 if rules.all_dropped == "zeros" else math.nan)
     if number is None:
-        relative = np.exp((n - n.min()) * log_q)  # without a common factor, which may be too small for a float
-        ratio: NDArray[np.float64] = relative / relative.mean()
+        with np.errstate(under="ignore"):
+            relative = np.exp((n - n.min()) * log_q)  # without a common factor, which may be too small for a float
+            ratio: NDArray[np.float64] = relative / relative.mean()
         return ratio
-    return _counted_ratio(block, log_q, number, rules)
+    with np.errstate(under="ignore"):
+        return _counted_ratio(block, log_q, number, rules)
 
 
 def _check_masks(masks: Any, rules: Convention) -> int | None:
@@ -472,7 +476,8 @@ def all_dropped_probability(
     if log_q in (0, -math.inf):
         return (1.0, 1.0) if log_q else (0.0, 0.0)
     one = reduce_map(block, log_q)
-    lower, upper = (bound ** (number * one.slices) for bound in nothing_kept(one))
+    with np.errstate(under="ignore"):
+        lower, upper = (bound ** (number * one.slices) for bound in nothing_kept(one))
     return lower, upper
 
 

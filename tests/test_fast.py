@@ -234,6 +234,22 @@ def test_the_work_decides_which_way_is_taken(
     assert way_taken(spread_seeds(number, spatial_shape), block_size) == way
 
 
+@pytest.mark.parametrize(
+    ("number", "length", "cells", "way"),
+    [
+        (1, CHUNK, 2 * CHUNK, "stamp"),
+        (1, CHUNK + 1, 2 * CHUNK, "maximum_filter"),  # a stamp would take 4 bytes for each cell of the map
+        (0, CHUNK + 1, 2 * CHUNK, "stamp"),
+        (1, CHUNK + 1, 16 * CHUNK, "stamp"),
+    ],
+)
+def test_a_block_of_most_of_a_large_map_is_not_stamped(number: int, length: int, cells: int, way: str) -> None:
+    seeds = np.zeros((1, 1, 1, cells), dtype=np.bool_)
+    seeds[..., cells // 2] = number
+    assert way_taken(seeds, (1, length)) == way
+    assert np.count_nonzero(~dropblock_ref.keep_mask(seeds, (1, length))) == number * length
+
+
 def test_one_even_block_has_its_extra_cell_on_the_side_that_the_convention_names() -> None:
     seeds = np.zeros((1, 1, 5, 5), dtype=np.bool_)
     seeds[0, 0, 2, 2] = True

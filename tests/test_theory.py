@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import dropblock_ref
-from dropblock_ref import CONVENTIONS
+from dropblock_ref import CONVENTIONS, theory
 from dropblock_ref.theory import (
     all_dropped_probability,
     calibrated_gamma,
@@ -516,3 +516,18 @@ def test_a_bad_map_block_or_convention_is_refused(
 ) -> None:
     with pytest.raises(error, match=rf"{name}.*got"):
         of_block(function, block_size, spatial_shape, convention)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 5e-324, 1e-300, 0.5, 1 - 2.0**-53])
+@pytest.mark.parametrize(("block_size", "spatial_shape"), [(3, (5, 5)), ((1, 3), (1, 30)), (7, (64, 64))])
+def test_what_a_float_cannot_hold_is_0_even_where_numpy_raises(
+    gamma: float, block_size: Any, spatial_shape: tuple[int, ...]
+) -> None:
+    with np.errstate(all="raise"):
+        theory.drop_probability(None, block_size, spatial_shape, gamma=gamma)
+        theory.expected_drop_fraction(None, block_size, spatial_shape, gamma=gamma)
+        theory.drop_fraction_variance(None, block_size, spatial_shape, gamma=gamma)
+        theory.all_dropped_probability(None, block_size, spatial_shape, gamma=gamma)
+        theory.expected_output_ratio(None, block_size, spatial_shape, gamma=gamma)
+        if max(spatial_shape) < 64:
+            theory.expected_output_ratio(None, block_size, spatial_shape, gamma=gamma, masks=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from numbers import Integral
 from typing import Any
 
@@ -251,6 +252,7 @@ class Backend:
 DROP_PROBS = (0.1, 0.5, 0.2, 0.3, 0.05, 0.25, 0.15, 0.4, 0.8, 0.6, 0.7, 0.9, 0.02, 0.01, 1.0)
 
 
+@lru_cache(maxsize=64)  # a scan asks a hundred thousand times
 def _takes_three(accepts: Callable[..., bool]) -> bool:
     """Whether `accepts` has a place for drop_prob; one with a default is something of its own."""
     try:

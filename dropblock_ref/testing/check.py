@@ -217,7 +217,8 @@ class Run:
             return function(*given, **how)
         except Refused as error:
             text, bears = str(error), "supported_input"
-            if isinstance(one.block_size, tuple) and (one.spatial_shape, one.block_size) not in self.calls.ordinary:
+            usual = (one.spatial_shape, one.block_size) in self.calls.ordinary or "supported_input" in self.faults
+            if isinstance(one.block_size, tuple) and not usual:
                 bears = "per_axis_blocks"
             if isinstance(one.block_size, tuple) and "TypeError" in text:
                 text += (

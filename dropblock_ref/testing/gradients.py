@@ -10,14 +10,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .backend import Backend
-from .check import CheckFailure, Map, NotJudged, Outcome, Run, check
+from .check import CheckFailure, Map, Needs, NotJudged, Outcome, Run, check
 from .edge_cases import memory_orders
-from .maps import ANY_MAP, ANY_SETTING, BLOCK_OF_MAP_SIZE, BLOCK_OF_ONE, DROP_PROB_ONE, EVEN, NON_SQUARE, PER_AXIS
+from .maps import (
+    ANY_MAP,
+    ANY_SETTING,
+    DROPS_ALL,
+    EVEN_BLOCK,
+    MAP_SIZED_BLOCK,
+    NON_SQUARE_MAP,
+    ONE_CELL_BLOCK,
+    PER_AXIS_BLOCK,
+)
 from .observation import MAX_ULPS, coarser, ulp
 
 
 def _unless_vjp(backend: Backend) -> str | None:
     return "the backend has no vjp" if backend.vjp is None else None
+
+
+_OBLONG_EVEN_PER_AXIS = (NON_SQUARE_MAP, EVEN_BLOCK, PER_AXIS_BLOCK)
+
+
+def _edges(run: Run, kinds: tuple[Needs, ...]) -> list[Map]:
+    """Settings of these kinds, but for where few shapes are wanted."""
+    return [] if run.compiled else [one for needs in kinds for one in run.find(needs)]
 
 
 def _derivatives(run: Run, cases: list[tuple[Map, str]], *, training: bool) -> int:
@@ -47,8 +64,8 @@ def gradient(run: Run) -> Outcome:
     """In training the derivative is cotangent * keep_mask * scale, with the mask and scale of the same forward pass."""
     maps = run.needed()
     cases = [(one, dtype) for one in maps for dtype in run.backend.dtypes]
-    further = (*NON_SQUARE, *EVEN, *PER_AXIS, *BLOCK_OF_ONE, *DROP_PROB_ONE, *BLOCK_OF_MAP_SIZE, Map((14, 14), 7, 0.3))
-    cases += [(one, run.dtype) for one in run.supported(further)]
+    further = (*_OBLONG_EVEN_PER_AXIS, ONE_CELL_BLOCK, MAP_SIZED_BLOCK, DROPS_ALL)
+    cases += [(one, run.dtype) for one in (*_edges(run, further), *run.supported([Map((14, 14), 7, 0.3)]))]
     number = _derivatives(run, cases, training=True)
     for one in maps:
         x = run.input(run.shape(3, 3, one.spatial_shape))
@@ -119,7 +136,7 @@ def evaluation_gradient(run: Run) -> Outcome:
     number = 0
     if "evaluation" in run.backend.modes:
         cases = [(one, dtype) for one in maps for dtype in run.backend.dtypes]
-        cases += [(one, run.dtype) for one in run.supported((*NON_SQUARE, *EVEN, *PER_AXIS))]
+        cases += [(one, run.dtype) for one in _edges(run, _OBLONG_EVEN_PER_AXIS)]
         number += _derivatives(run, cases, training=False)
     zero = [replace(one, drop_prob=0.0) for one in maps]
     cases = [(one, dtype) for one in run.supported(zero) for dtype in run.backend.dtypes]  # none of them if compiled

@@ -335,7 +335,7 @@ def iterate_checks(
 
     Examples
     --------
-    >>> import unittest
+    >>> import io, unittest
     >>> from dropblock_ref import backends
     >>> from dropblock_ref.testing import iterate_checks
     >>> class TestDropBlock(unittest.TestCase):
@@ -343,7 +343,7 @@ def iterate_checks(
     ...         for backend, check in iterate_checks([backends.load("numpy")], checks=["scale", "values"]):
     ...             with self.subTest(backend=backend.name, check=str(check)):
     ...                 check(backend)
-    >>> unittest.TextTestRunner(stream=open("/dev/null", "w")).run(TestDropBlock("test_drop_block")).wasSuccessful()
+    >>> unittest.TextTestRunner(stream=io.StringIO()).run(TestDropBlock("test_drop_block")).wasSuccessful()
     True
     """
     bound = bind_checks(checks, seed, false_alarm)
