@@ -313,14 +313,14 @@ class _Notes:
             (not self.memory.flags.c_contiguous, "non_contiguous_input"),
             (self.one.drop_prob == 1, "drop_prob_one"),
             (cells >= LARGE_MAP and self.x.dtype.itemsize == 2, "low_precision"),
-            (len(self.x) == 1 and cells < LARGE_MAP and not self.calls.one_sample, "batch_of_one"),
             (other and cells == 1, "one_cell_map"),
             (other and any(b > S for b, S in zip(sides, shape, strict=True)), "oversize_block"),
             (other and all(b == 1 for b in sides), "block_of_one"),
             (other and sides == shape, "block_of_map_size"),
+            (other and len(set(shape)) > 1, "non_square_maps"),
             (other and len(set(sides)) > 1, "per_axis_blocks"),
             (other and any(b % 2 == 0 for b in sides), "even_blocks"),
-            (other and len(set(shape)) > 1, "non_square_maps"),
+            (len(self.x) == 1 and cells < LARGE_MAP and not self.calls.one_sample, "batch_of_one"),
         ):
             if special:
                 return name

@@ -31,13 +31,13 @@ from .recover import MASK, judge_all, require_dropped
 _RATES = ("map_rate", "cell_rates")
 
 
-@check("recover", NON_SQUARE_MAP, after=_RATES, judges=True)
+@check("recover", NON_SQUARE_MAP, after=(*_RATES, "even_blocks", "per_axis_blocks", "batch_of_one"), judges=True)
 def non_square_maps(run: Run) -> Outcome:
     """On maps that are wider than high, or higher than wide, mask, scale and values are right."""
     return judge_all(run, run.needed())
 
 
-@check("recover", EVEN_BLOCK_REFUSED, after=_RATES, judges=True)
+@check("recover", EVEN_BLOCK_REFUSED, after=(*_RATES, "batch_of_one"), judges=True)
 def even_blocks(run: Run) -> Outcome:
     """With blocks of even size, mask, scale and values are right, or they are refused as the convention says."""
     if run.backend.rules.even_extra_cell == "refused":
@@ -46,7 +46,7 @@ def even_blocks(run: Run) -> Outcome:
     return judge_all(run, run.needed())
 
 
-@check("recover", PER_AXIS_BLOCK, after=_RATES, judges=True)
+@check("recover", PER_AXIS_BLOCK, after=(*_RATES, "batch_of_one"), judges=True)
 def per_axis_blocks(run: Run) -> Outcome:
     """With blocks of one size per axis, mask, scale and values are right."""
     return judge_all(run, run.needed())

@@ -129,7 +129,7 @@ def _of_special_values(run: Run, one: Map, x: NDArray[Any], cotangent: NDArray[A
     return 2
 
 
-@check("recover", ANY_SETTING, unless=_unless_vjp)
+@check("recover", ANY_SETTING, unless=_unless_vjp, after=("shape_and_dtype",))
 def evaluation_gradient(run: Run) -> Outcome:
     """In evaluation, and with drop_prob 0, the derivative is the cotangent."""
     maps = run.needed()

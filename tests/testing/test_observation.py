@@ -457,7 +457,7 @@ def test_channels_last_and_volumes_are_located_in_their_own_axes() -> None:
     mask = np.ones(x.shape, dtype=np.bool_)
     mask[1, 4, 2, 6, 2] = False
     y = x * mask
-    (problem,) = find_problems(x, y, 3, "channels_last", PAPER)
+    problem = find_problems(x, y, 3, "channels_last", PAPER)[0]
     assert problem.check == "legal_blocks"
     assert "sample 1, channel 2, cell (4, 2, 6)" in problem.text
     assert "slice 4 of 5 in depth" in problem.text
