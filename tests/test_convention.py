@@ -14,8 +14,9 @@ from hypothesis import given
 import dropblock_ref
 from dropblock_ref import CONVENTIONS, PAPER, Convention
 from dropblock_ref.convention import find_convention
+from dropblock_ref.testing.strategies import conventions
 
-from .strategies import examples, own_conventions
+from .examples import examples
 
 FIELDS = (
     "name",
@@ -81,7 +82,7 @@ def test_a_name_stands_for_its_row(name: str) -> None:
     assert dropblock_ref.scale(mask, convention=name) == 9 / (8 + FACTS[name][4])
 
 
-@given(own_conventions())
+@given(conventions(published=False))
 @examples(200)
 def test_a_convention_of_ones_own_is_taken_as_it_is(convention: Convention) -> None:
     assert find_convention(convention) is convention

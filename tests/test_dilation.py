@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 import dropblock_ref
 from dropblock_ref import CONVENTIONS, PAPER, Convention, dilation
 from dropblock_ref.seeds import CHUNK
+from dropblock_ref.testing.case import arrange
+from dropblock_ref.testing.strategies import ORDERS, Case
 
 from . import brute_force
 from .brute_force import Bools
-from .strategies import Case, cases, examples, in_memory, legal_seeds, masks
+from .examples import CASES, any_masks, any_seeds, examples
 
 either_way = pytest.mark.parametrize("way", ["maximum_filter", "_stamp"])
 
@@ -46,37 +48,37 @@ def way_taken(seeds: Bools, block_size: int | tuple[int, ...], convention: Conve
 
 
 @either_way
-@given(st.data(), cases())
+@given(st.data(), CASES)
 @examples(900)
 def test_keep_mask_is_that_of_the_brute_force(way: str, data: st.DataObject, case: Case) -> None:
-    seeds = in_memory(data.draw(legal_seeds(case)), data.draw(st.sampled_from(("C", "F", "strided", "reversed"))))
+    seeds = arrange(data.draw(any_seeds(case)), data.draw(st.sampled_from(ORDERS[:-1])), 1)
     before = seeds.copy()
     with forced(way, data.draw(st.sampled_from((1, 20, CHUNK)))):
         mask = dropblock_ref.keep_mask(seeds, case.block_size, **case.options)
     assert mask.dtype == np.bool_
-    assert np.array_equal(mask, brute_force.keep_mask(seeds, case.block_size, case.data_format, case.convention))
+    assert np.array_equal(mask, brute_force.keep_mask(seeds, case.block_size, case.data_format, case.rules))
     assert np.array_equal(seeds, before)
     assert not np.shares_memory(mask, seeds)
 
 
-@given(st.data(), cases())
+@given(st.data(), CASES)
 @examples(700)
 def test_recovered_seeds_explain_a_mask_exactly_if_it_is_legal(data: st.DataObject, case: Case) -> None:
-    mask = data.draw(masks(case))
+    mask = data.draw(any_masks(case))
     seeds = dropblock_ref.recover_seeds(mask, case.block_size, **case.options)
-    expected = brute_force.largest_seeds(mask, case.block_size, case.data_format, case.convention)
+    expected = brute_force.largest_seeds(mask, case.block_size, case.data_format, case.rules)
     assert seeds.dtype == np.bool_
     assert np.array_equal(seeds, expected)
-    explained = brute_force.keep_mask(expected, case.block_size, case.data_format, case.convention)
+    explained = brute_force.keep_mask(expected, case.block_size, case.data_format, case.rules)
     got = dropblock_ref.keep_mask(seeds, case.block_size, **case.options)
     assert np.array_equal(got == mask, explained == mask)
 
 
-@given(st.data(), cases())
+@given(st.data(), CASES)
 @examples(500)
 def test_recovered_seeds_of_a_legal_mask_contain_the_seeds_and_give_the_mask(data: st.DataObject, case: Case) -> None:
-    seeds = data.draw(legal_seeds(case))
-    mask = brute_force.keep_mask(seeds, case.block_size, case.data_format, case.convention)
+    seeds = data.draw(any_seeds(case))
+    mask = brute_force.keep_mask(seeds, case.block_size, case.data_format, case.rules)
     recovered = dropblock_ref.recover_seeds(mask, case.block_size, **case.options)
     assert np.all(recovered >= seeds)
     assert np.array_equal(dropblock_ref.keep_mask(recovered, case.block_size, **case.options), mask)
@@ -264,6 +266,6 @@ def test_lists_and_read_only_arrays_are_taken() -> None:
     seeds[0, 0, 1, 1] = True
     assert not dropblock_ref.keep_mask(seeds.tolist(), 3).any()
     for order in ("read-only", "F", "strided", "reversed"):
-        mask = dropblock_ref.keep_mask(in_memory(seeds.copy(), order), 3)
+        mask = dropblock_ref.keep_mask(arrange(seeds, order, 1), 3)
         assert not mask.any()
-        assert dropblock_ref.recover_seeds(in_memory(mask, order), 3).sum() == 1
+        assert dropblock_ref.recover_seeds(arrange(mask, order, 1), 3).sum() == 1

@@ -12,36 +12,37 @@ from hypothesis import strategies as st
 import dropblock_ref
 from dropblock_ref import CONVENTIONS
 from dropblock_ref.geometry import coverage_counts, pairs_along_axes, place_block
+from dropblock_ref.testing.strategies import Case
 
 from . import brute_force
-from .strategies import Case, cases, examples
+from .examples import CASES, examples
 
 
-@given(cases())
+@given(CASES)
 @examples(700)
 def test_eligible_cells_are_those_of_the_brute_force(case: Case) -> None:
-    valid = dropblock_ref.valid_seeds(case.block_size, case.spatial_shape, convention=case.convention)
+    valid = dropblock_ref.valid_seeds(case.block_size, case.spatial_shape, convention=case.rules)
     assert valid.dtype == np.bool_
     assert valid.shape == case.spatial_shape
-    expected = brute_force.eligible_cells(case.block_size, case.spatial_shape, case.convention)
+    expected = brute_force.eligible_cells(case.block_size, case.spatial_shape, case.rules)
     assert [tuple(map(int, cell)) for cell in np.argwhere(valid)] == expected
     assert expected
 
 
-@given(st.data(), cases())
+@given(st.data(), CASES)
 @examples(500)
 def test_the_block_of_a_seed_covers_the_cells_of_the_brute_force(data: st.DataObject, case: Case) -> None:
-    block = place_block(case.block_size, case.spatial_shape, case.convention)
-    sides = brute_force.sides(case.block_size, case.spatial_shape, case.convention)
+    block = place_block(case.block_size, case.spatial_shape, case.rules)
+    sides = brute_force.sides(case.block_size, case.spatial_shape, case.rules)
     assert block.size == sides
-    eligible = brute_force.eligible_cells(case.block_size, case.spatial_shape, case.convention)
+    eligible = brute_force.eligible_cells(case.block_size, case.spatial_shape, case.rules)
     seed = data.draw(st.sampled_from(eligible))
     covered = {
         cell
         for cell in brute_force.cells_of(case.spatial_shape)
         if all(s - i <= u <= s + j for u, s, i, j in zip(cell, seed, block.before, block.after, strict=True))
     }
-    assert covered == brute_force.mask_of((seed,), case.block_size, case.spatial_shape, case.convention)
+    assert covered == brute_force.mask_of((seed,), case.block_size, case.spatial_shape, case.rules)
 
 
 @pytest.mark.parametrize("name", ["paper", "tpu", "keras_cv"])
@@ -78,17 +79,17 @@ def test_every_call_gives_an_array_of_its_own() -> None:
     assert np.count_nonzero(dropblock_ref.valid_seeds(3, (5, 5))) == 9
 
 
-@given(cases())
+@given(CASES)
 @examples(150)
 def test_counted_cells_and_pairs_of_cells_are_those_of_the_brute_force(case: Case) -> None:
-    block = place_block(case.block_size, case.spatial_shape, case.convention)
-    counts = brute_force.coverage(case.block_size, case.spatial_shape, case.convention)
+    block = place_block(case.block_size, case.spatial_shape, case.rules)
+    counts = brute_force.coverage(case.block_size, case.spatial_shape, case.rules)
     values, cells = coverage_counts(block, case.spatial_shape)
     assert dict(zip(values.tolist(), cells.tolist(), strict=True)) == Counter(counts.values())
 
     seeds_of: dict[tuple[int, ...], set[tuple[int, ...]]] = {cell: set() for cell in counts}
-    for seed in brute_force.eligible_cells(case.block_size, case.spatial_shape, case.convention):
-        for cell in brute_force.mask_of((seed,), case.block_size, case.spatial_shape, case.convention):
+    for seed in brute_force.eligible_cells(case.block_size, case.spatial_shape, case.rules):
+        for cell in brute_force.mask_of((seed,), case.block_size, case.spatial_shape, case.rules):
             seeds_of[cell].add(seed)
     expected = Counter((len(a), len(b), len(a & b)) for a in seeds_of.values() for b in seeds_of.values() if a & b)
     counted: Counter[tuple[int, ...]] = Counter({(1, 1, 1): 1})

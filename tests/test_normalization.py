@@ -12,23 +12,24 @@ from hypothesis import strategies as st
 
 import dropblock_ref
 from dropblock_ref import PAPER
+from dropblock_ref.testing.strategies import Case
 
 from . import brute_force
-from .strategies import Case, cases, examples, masks
+from .examples import CASES, any_masks, examples
 
 
-@given(st.data(), cases())
+@given(st.data(), CASES)
 @examples(700)
 def test_scale_is_counted_over_what_the_convention_says(data: st.DataObject, case: Case) -> None:
-    mask = data.draw(masks(case))
+    mask = data.draw(any_masks(case))
     scale = dropblock_ref.scale(mask, **case.options)
-    if case.convention.scale_over in ("batch", "none"):
+    if case.rules.scale_over in ("batch", "none"):
         assert type(scale) is float
     else:
         assert isinstance(scale, np.ndarray)
         assert scale.dtype == np.float64
         assert scale.ndim == mask.ndim
-    factors = brute_force.scale(mask, case.data_format, case.convention)
+    factors = brute_force.scale(mask, case.data_format, case.rules)
     everywhere = np.broadcast_to(scale, mask.shape)
     assert all(brute_force.same(float(everywhere[index]), factor) for index, factor in factors.items())
 

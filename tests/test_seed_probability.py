@@ -11,29 +11,30 @@ from hypothesis import strategies as st
 
 import dropblock_ref
 from dropblock_ref import PAPER, Convention
+from dropblock_ref.testing.strategies import Case, drop_probs
 
 from . import brute_force
-from .strategies import Case, cases, examples, probabilities
+from .examples import CASES, examples
 
 CALIBRATED = replace(PAPER, name="own_calibrated", gamma_rule="calibrated")
 
 
-@given(cases(), probabilities())
+@given(CASES, drop_probs())
 @examples(700)
 def test_gamma_is_the_exact_fraction_rounded(case: Case, drop_prob: float) -> None:
-    exact = brute_force.gamma(drop_prob, case.block_size, case.spatial_shape, case.convention)
+    exact = brute_force.gamma(drop_prob, case.block_size, case.spatial_shape, case.rules)
     assume(exact is not None)
     assert exact is not None
-    got = dropblock_ref.gamma(drop_prob, case.block_size, case.spatial_shape, convention=case.convention)
+    got = dropblock_ref.gamma(drop_prob, case.block_size, case.spatial_shape, convention=case.rules)
     assert type(got) is float
     assert abs(Fraction(got) - exact) <= exact * Fraction(1, 2**51)
     assert 0 <= got <= drop_prob
 
 
-@given(cases(), probabilities())
+@given(CASES, drop_probs())
 @examples(250)
 def test_calibrated_gamma_drops_the_nominal_fraction(case: Case, drop_prob: float) -> None:
-    convention = replace(CALIBRATED, seed_region=case.convention.seed_region, oversize_block="clip_each_axis")
+    convention = replace(CALIBRATED, seed_region=case.rules.seed_region, oversize_block="clip_each_axis")
     got = dropblock_ref.gamma(drop_prob, case.block_size, case.spatial_shape, convention=convention)
     assert type(got) is float
     assert 0 < got <= 1

@@ -19,7 +19,7 @@ from .backend import Backend
 from .observation import find_problems, make_input, read_dropped
 from .report import CheckResult
 
-GROUPS = ("replay", "recover", "distribution")
+GROUPS = ("replay", "recover", "search", "distribution")
 # The error budget of a whole run is split in advance: every check that leaves something to chance has this share.
 STATISTICAL_SHARE = 1 / 20
 
@@ -68,6 +68,7 @@ class Run:
     seed: int
     false_alarm: float
     quick: bool = False
+    examples: int | None = None  # that the search draws; None = as many as the profile says
     cache: dict[Any, Any] = field(default_factory=dict)
     check: str = ""  # the name of the present check
     needs: Needs = ((), "")  # and its maps

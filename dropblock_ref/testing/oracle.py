@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..arguments import check_instance, check_integer, describe
-from . import distribution, edge_cases, gradients, recover, replay  # noqa: F401  (they register their checks)
+from . import distribution, edge_cases, gradients, recover, replay, search  # noqa: F401  (they register their checks)
 from .assertions import check_false_alarm
 from .backend import Backend
 from .check import GROUPS, Check, Run, registered
