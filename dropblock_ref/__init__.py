@@ -8,13 +8,9 @@
 """
 
 from .convention import CONVENTIONS, PAPER, Convention
-from .dilation import keep_mask, recover_seeds
 from .dropblock import Trace, drop_block, trace, vjp
-from .geometry import valid_seeds
-from .normalization import scale
 from .schedule import linear_schedule
-from .seed_probability import gamma
-from .seeds import sample_seeds
+from .stages import gamma, keep_mask, recover_seeds, sample_seeds, scale, valid_seeds
 
 __version__ = "0.1.0"
 

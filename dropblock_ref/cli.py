@@ -1,17 +1,19 @@
-"""The command line: `check`, `identify`, `vectors`, `verify` for implementations, `drop`, `theory` for the algorithm.
+"""The command line: check, compare, identify, vectors, verify for implementations; drop, theory for the algorithm.
 
-Exit codes: 0 all passed, 1 something failed, 2 a usage error.
+Exit codes: 0 all passed, 1 something failed, 2 a usage error, 3 nothing failed but something was not judged, 130
+interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,15 +22,14 @@ import numpy as np
 
 from . import backends, theory
 from .arguments import FLOATING_DTYPES, check_integer, check_shape, check_spatial_shape, describe, describe_error
+from .call import DATA_FORMATS, accepts_block, find_layout
 from .convention import CONVENTIONS
 from .dropblock import trace
-from .geometry import accepts_block
-from .layout import DATA_FORMATS, find_layout
-from .seed_probability import gamma
+from .stages import gamma
 from .testing.backend import Backend
 from .testing.identification import identify
 from .testing.oracle import CHECKS, run_checks, select_checks
-from .testing.report import CheckResult, Report
+from .testing.report import Report, compare_reports
 from .vectors import verify_black_box, verify_results, write_vectors
 from .vectors.npy import read_array
 from .vectors.verify import OUTPUTS
@@ -52,32 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m dropblock_ref", description="The reference for DropBlock.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    check = commands.add_parser(
-        "check", help="check implementations of DropBlock", description="Check implementations of DropBlock."
-    )
-    check.add_argument(
-        "backends",
-        nargs="*",
-        metavar="BACKEND",
-        help=f"one of {', '.join(backends.NAMES)}, or module:attribute for a Backend of your own; by default every "
-        "installed package, or numpy where there is none",
-    )
-    check.add_argument(
-        "--checks", metavar="NAMES", help="checks or groups (replay, recover, distribution), with commas"
-    )
-    check.add_argument("--quick", action="store_true", help="fewer draws")
-    check.add_argument("--seed", type=int, default=0, help="of the oracle's choices (default 0)")
-    check.add_argument(
-        "--false-alarm",
-        type=float,
-        default=1e-9,
-        metavar="P",
-        help="bound of the probability to fail a correct backend (default 1e-9)",
-    )
-    check.add_argument("--json", action="store_true", help="print a JSON list of reports")
-    check.add_argument("--list", action="store_true", help="list the checks and stop")
-    check.set_defaults(command=_check)
-
+    _add_check(commands)
     drop = commands.add_parser(
         "drop",
         help="show the stages of Algorithm 1",
@@ -152,6 +128,46 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_check(commands: Any) -> None:
+    check = commands.add_parser(
+        "check", help="check implementations of DropBlock", description="Check implementations of DropBlock."
+    )
+    check.add_argument(
+        "backends",
+        nargs="*",
+        metavar="BACKEND",
+        help=f"one of {', '.join(backends.NAMES)}, or module:attribute for a Backend of your own; by default every "
+        "installed package, or numpy where there is none",
+    )
+    check.add_argument(
+        "--checks", metavar="NAMES", help="checks or groups (replay, recover, distribution), with commas"
+    )
+    profile = check.add_mutually_exclusive_group()
+    profile.add_argument("--quick", action="store_true", help="fewer draws")
+    profile.add_argument(
+        "--compiled", action="store_true", help="fewer draws and few shapes, for backends that compile for each"
+    )
+    check.add_argument("--seed", type=int, default=0, help="of the oracle's choices (default 0)")
+    check.add_argument(
+        "--false-alarm",
+        type=float,
+        default=1e-9,
+        metavar="P",
+        help="bound of the probability to fail a correct backend (default 1e-9)",
+    )
+    check.add_argument("--json", action="store_true", help="print a JSON list of reports")
+    check.add_argument("--list", action="store_true", help="list the checks and stop")
+    check.set_defaults(command=_check)
+
+    compare = commands.add_parser(
+        "compare",
+        help="show what differs between reports",
+        description="Show what differs between reports, of two versions of a package for example.",
+    )
+    compare.add_argument("files", nargs="+", metavar="FILE", help="as `check --json` writes it; two reports at least")
+    compare.set_defaults(command=_compare)
+
+
 _MOST_CELLS_SHOWN = 1_000_000
 
 
@@ -169,20 +185,52 @@ def _check(options: argparse.Namespace) -> int:
             _print(f"{one.group:<12}  {one.name:<{width}}  {one.summary}")
         return 0
     checks = [] if options.checks is None else [name.strip() for name in options.checks.split(",")]
-    checks += ["quick"] if options.quick else []
+    checks += [profile for profile in ("quick", "compiled") if getattr(options, profile)]
     select_checks(checks or None)
-    under_test = [_find_backend(name) for name in options.backends or backends.installed() or ("numpy",)]
-    reports = []
-    for backend in under_test:
-        report = _run(backend, checks or None, options.seed, options.false_alarm)
-        reports.append(report)
-        if not options.json:
-            _print(f"{report}\n")
+    reports: list[Report] = []
+    with _aside(options.json):  # what the backend's module prints must not stand between the JSON
+        under_test = [_find_backend(name) for name in options.backends or backends.installed() or ("numpy",)]
+        for backend in under_test:
+            report = _run(backend, checks or None, options.seed, options.false_alarm)
+            reports.append(report)
+            if not options.json:
+                _print(f"{report}\n")
+            if report.interrupted:
+                break
     if options.json:
         _print(_as_json(reports))
     else:
         _print(_summary(reports))
-    return 0 if all(report.passed for report in reports) else 1
+    if reports[-1].interrupted:
+        return 130
+    return _exit_code(reports)
+
+
+def _exit_code(reports: Sequence[Report]) -> int:
+    verdicts = {report.verdict for report in reports}
+    return 1 if "FAILED" in verdicts else 3 if "INCOMPLETE" in verdicts else 0
+
+
+@contextlib.contextmanager
+def _aside(wanted: bool) -> Iterator[None]:
+    """Let what others print go to stderr, their child processes and libraries in C included."""
+    if not wanted:
+        yield
+        return
+    try:
+        sys.stdout.flush()
+        kept = os.dup(1)
+    except (OSError, ValueError, AttributeError):  # stdout is closed
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+        return
+    try:
+        os.dup2(2, 1)
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _find_backend(name: str) -> Backend:
@@ -195,7 +243,9 @@ def _find_backend(name: str) -> Backend:
         for part in attribute.split("."):
             found = getattr(found, part)
         backend = found if isinstance(found, Backend) else found()
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a module may end the program, or skip a test
         raise ImportError(f"backend {name!r} cannot be had: {describe_error(error)}") from error
     if not isinstance(backend, Backend):
         raise TypeError(f"backend {name!r} must be a Backend or a function that returns one, got {describe(backend)}")
@@ -203,29 +253,45 @@ def _find_backend(name: str) -> Backend:
 
 
 def _run(backend: Backend, checks: list[str] | None, seed: int, false_alarm: float) -> Report:
-    """check_backend, with its progress on a terminal."""
-    terminal = sys.stderr.isatty()
-    results: list[CheckResult] = []
-    for number, total, name, result in run_checks(backend, checks=checks, seed=seed, false_alarm=false_alarm):
-        if result is not None:
-            results.append(result)
-        if terminal:
-            text = f"{backend.name}: {number + 1}/{total} {name}" if result is None else ""
-            sys.stderr.write(f"\r\x1b[K{text}")
-            sys.stderr.flush()
-    return Report(backend.name, backend.rules.name, seed, tuple(results))
+    """check_backend, with its progress on a terminal; an interrupted run gives what it has."""
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    progress = run_checks(backend, checks=checks, seed=seed, false_alarm=false_alarm)
+    try:
+        for number, total, name, result in progress:
+            if terminal:
+                text = f"{backend.name}: {number + 1}/{total} {name}" if result is None else ""
+                sys.stderr.write(f"\r\x1b[K{text}")
+                sys.stderr.flush()
+    except KeyboardInterrupt:
+        pass
+    return progress.report()
 
 
 def _as_json(reports: list[Report]) -> str:
     return json.dumps([json.loads(report.to_json()) for report in reports], indent=2)
 
 
+def _compare(options: argparse.Namespace) -> int:
+    _print(compare_reports([report for name in options.files for report in _read_reports(Path(name))]))
+    return 0
+
+
+def _read_reports(path: Path) -> list[Report]:
+    """The reports of a file: one, or a list of them."""
+    try:
+        told = json.loads(path.read_text("utf-8"))
+        return [Report.from_json(json.dumps(one)) for one in (told if isinstance(told, list) else [told])]
+    except ValueError as error:
+        raise ValueError(f"{path} must have reports as `check --json` writes them: {error}") from error
+
+
 def _summary(reports: list[Report]) -> str:
     width = max(len(report.backend) for report in reports)
     lines = []
     for report in reports:
-        failed = ", ".join(result.name for result in report.failures) or "nothing could be checked"
-        lines.append(f"{report.backend:<{width}}  {'passed' if report.passed else 'FAILED: ' + failed}")
+        failed = ", ".join(result.name for result in report.failures)
+        told = {"PASSED": "passed", "FAILED": f"FAILED: {failed}"}.get(report.verdict)
+        lines.append(f"{report.backend:<{width}}  {told or 'INCOMPLETE: ' + '; '.join(report.missing)}")
     return "\n".join(lines)
 
 
@@ -341,7 +407,7 @@ def _verify(options: argparse.Namespace) -> int:
         raise ValueError(f"the command is {forms}; {', '.join(wrong)}")
     report = _report_of_files(options) if options.black_box is None else _report_of_black_box(options)
     _print(_as_json([report]) if options.json else f"{report}")
-    return 0 if report.passed else 1
+    return _exit_code([report])
 
 
 def _as_typed(name: str) -> str:
@@ -376,4 +442,15 @@ _CHANNELS_FIRST = tuple(name for name, (first, _) in DATA_FORMATS.items() if fir
 
 
 def _print(text: str) -> None:
-    sys.stdout.write(text + "\n")
+    stream = sys.stdout
+    if stream is None or getattr(
+        stream, "closed", False
+    ):  # a verdict is worth more than the stream that it was meant for
+        stream = sys.stderr
+    if stream is None or getattr(stream, "closed", False):
+        return
+    try:
+        stream.write(text + "\n")
+    except UnicodeEncodeError:  # a name that this terminal cannot show is shown by its number
+        encoding = stream.encoding or "ascii"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")

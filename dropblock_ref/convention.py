@@ -6,9 +6,8 @@ What a package does by mistake is not a row here but a finding, kept as a strict
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from .arguments import check_choice, check_flag, check_instance, check_real, describe
@@ -18,7 +17,7 @@ CHOICES = {
     "seed_region": ("fitting", "everywhere"),
     "even_extra_cell": ("before", "after", "refused"),
     "oversize_block": ("refused", "clip_each_axis", "clip_to_smallest_axis", "unclipped"),
-    "scale_over": ("batch", "sample", "channel", "none"),
+    "scale_over": ("batch", "sample", "channel", "keep_prob", "none"),
     "all_dropped": ("zeros", "nan"),
 }
 
@@ -53,13 +52,16 @@ class Convention:
         ``"everywhere"`` gives a meaning.
     shared_channels : bool
         Whether the channels of a sample share one mask.
-    scale_over : {"batch", "sample", "channel", "none"}
+    scale_over : {"batch", "sample", "channel", "keep_prob", "none"}
         Over what kept cells are counted for the scale: all masks together, those of each sample, each mask by itself
-        (one channel of one sample), or not at all (scale 1, and `epsilon` and `all_dropped` have no effect).
+        (one channel of one sample), or not at all: the scale is 1 / (1 - drop_prob), or 1, and `epsilon` has no effect.
     epsilon : float
         Added to the number of kept cells, finite and not negative.
     all_dropped : {"zeros", "nan"}
-        What becomes of cells whose mask keeps nothing: scale 0 and zeros, or a division of 0 by 0.
+        What becomes of cells whose mask keeps nothing: scale 0 and zeros, or a division of 0 by 0. With
+        ``scale_over="keep_prob"`` it concerns drop_prob 1 only, whose scale is 0 or infinite; with ``"none"`` nothing.
+    shared_samples : bool
+        Whether the samples of a call share their masks.
 
     Raises
     ------
@@ -87,21 +89,27 @@ class Convention:
     scale_over: str
     epsilon: float
     all_dropped: str
+    shared_samples: bool = False
 
     def __post_init__(self) -> None:
         check_instance(self.name, "name", str, "a string")
         check_instance(self.source, "source", str, "a string")
         for field, choices in CHOICES.items():
             check_choice(getattr(self, field), field, choices)
-        check_flag(self.shared_channels, "shared_channels")
+        # As Python's own bool and float, whatever was given: JSON has no others.
+        for flag in ("shared_channels", "shared_samples"):
+            object.__setattr__(self, flag, check_flag(getattr(self, flag), flag))
         epsilon = check_real(self.epsilon, "epsilon", sys.float_info.max, "a finite real number of at least 0")
-        object.__setattr__(self, "epsilon", epsilon)  # as a float, whatever kind of number was given
+        object.__setattr__(self, "epsilon", epsilon)
         if self.oversize_block == "unclipped" and (self.gamma_rule, self.seed_region) != ("uncorrected", "everywhere"):
             raise ValueError(
                 "oversize_block 'unclipped' needs gamma_rule 'uncorrected' and seed_region 'everywhere', because "
                 "a block larger than the map nowhere fits and has no border correction; "
                 f"got gamma_rule {self.gamma_rule!r} and seed_region {self.seed_region!r}"
             )
+
+    def __hash__(self) -> int:
+        return hash(self.name)  # of all fields it would take as long as a stage of a small call
 
 
 # fmt: off
@@ -131,8 +139,31 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
 )
 # fmt: on
 
-CONVENTIONS: Mapping[str, Convention] = MappingProxyType(
-    {row[0]: Convention(**dict(zip(_COLUMNS, row, strict=True))) for row in _ROWS}
+
+class _Conventions(Mapping[str, Convention]):
+    """The table as a read-only mapping; a copy or a pickle of it is the table itself."""
+
+    def __init__(self, conventions: Iterable[Convention]) -> None:
+        self._rows = {convention.name: convention for convention in conventions}
+
+    def __getitem__(self, name: str) -> Convention:
+        return self._rows[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __repr__(self) -> str:
+        return repr(self._rows)
+
+    def __reduce__(self) -> str:
+        return "CONVENTIONS"
+
+
+CONVENTIONS: Mapping[str, Convention] = _Conventions(
+    Convention(**dict(zip(_COLUMNS, row, strict=True))) for row in _ROWS
 )
 PAPER = CONVENTIONS["paper"]
 

@@ -1,29 +1,36 @@
-"""Algorithm 1 of the paper as a whole, its stages, and its derivative."""
+"""Algorithm 1 of the paper as a whole, every stage of it, and its derivative."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .arguments import check_boolean, check_flag, check_floating, check_instance, check_probability, describe
-from .convention import PAPER, Convention, find_convention
-from .dilation import drop_blocks
-from .geometry import PlacedBlock, place_block
-from .layout import find_layout
-from .normalization import scale
+from . import fast, rules
+from .algorithm import Block
+from .arguments import (
+    as_array,
+    check_boolean,
+    check_flag,
+    check_floating,
+    check_instance,
+    check_probability,
+    check_rng,
+    describe,
+)
+from .call import Call, check_eligible, documented, find_layout, resolve
+from .convention import Convention
 from .picture import picture, telling_cell
-from .seed_probability import gamma
-from .seeds import check_eligible, mask_shape, sample_seeds
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Trace:
     """Every stage of one application of DropBlock, as `trace` returns it.
 
-    Attributes
+    Parameters
     ----------
     gamma : float
         Probability that an eligible cell is a seed; 0 where DropBlock is the identity.
@@ -35,10 +42,10 @@ class Trace:
         Factor on kept cells.
     output : ndarray, shape and dtype of x
         ``x * keep_mask * scale``.
-    data_format : str or None
-        Order of the axes; None if the Trace was not made by `trace`. No argument of Trace, as `block` is none.
-    block : PlacedBlock or None
-        How a block lies around its seed, after clipping; None as before.
+    data_format : str
+        Order of the axes of these arrays.
+    block : Block
+        How a block lies around its seed on the map, after clipping: `size`, `before`, `after`, `eligible`.
 
     Examples
     --------
@@ -60,25 +67,26 @@ class Trace:
     keep_mask: NDArray[np.bool_]
     scale: float | NDArray[np.float64]
     output: NDArray[Any]
-    data_format: str | None = field(default=None, init=False)
-    block: PlacedBlock | None = field(default=None, init=False)
+    data_format: str
+    block: Block
 
     def __repr__(self) -> str:
-        output, mask, seeds = np.asarray(self.output), np.asarray(self.keep_mask), np.asarray(self.seeds)
-        number, factors = int(np.count_nonzero(seeds)), np.unique(np.asarray(self.scale, dtype=np.float64))
-        dropped = 100 * (mask.size - np.count_nonzero(mask)) / max(mask.size, 1)
+        number, factors = int(np.count_nonzero(self.seeds)), np.unique(self.scale)
+        dropped = 100 * (self.keep_mask.size - np.count_nonzero(self.keep_mask)) / max(self.keep_mask.size, 1)
         scales = " to ".join(f"{factor:.6g}" for factor in factors[[0, -1][: factors.size]]) or "of no sample"
         facts = (
-            f"Trace: output {output.shape} {output.dtype}, gamma {self.gamma:.6g}, {number} seed{'s' * (number != 1)}, "
-            f"{dropped:.3g} % of cells dropped, scale {scales}"
+            f"Trace: output {self.output.shape} {self.output.dtype}, gamma {self.gamma:.6g}, "
+            f"{number} seed{'s' * (number != 1)}, {dropped:.3g} % of cells dropped, scale {scales}"
         )
-        if self.data_format is None or mask.size == 0:
+        if self.keep_mask.size == 0:
             return facts
-        first = find_layout(self.data_format, mask.shape, "keep_mask").map_index(0, 0)
-        shown = picture(mask[first], {"o": seeds[first]}, telling_cell(mask[first]))
+        first = find_layout(self.data_format, self.keep_mask.shape, "keep_mask").map_index(0, 0)
+        mask = self.keep_mask[first]
+        shown = picture(mask, {"o": self.seeds[first]}, telling_cell(mask))
         return f"{facts}\nsample 0, channel 0 (. kept, # dropped, o seed):\n{shown}"
 
 
+@documented
 def drop_block(
     x: Any,
     drop_prob: Any,
@@ -88,7 +96,7 @@ def drop_block(
     seeds: Any = None,
     training: bool = True,
     data_format: str = "channels_first",
-    convention: Convention | str = PAPER,
+    convention: Convention | str = "paper",
 ) -> NDArray[Any]:
     """Drop blocks of a feature map and scale what is kept.
 
@@ -97,10 +105,8 @@ def drop_block(
     x : array_like of float16, bfloat16 (of ml_dtypes), float32 or float64
         Feature maps, 4 or 5 dimensions: batch, channels and (H, W) or (D, H, W), in the order of `data_format`.
         Whatever `numpy.asarray` converts. Never modified.
-    drop_prob : float
-        Nominal probability that a unit is dropped, in [0, 1]; 1 - keep_prob of the paper.
-    block_size : int or sequence of int
-        Side of the block in cells, at least 1; one int per spatial axis, or one for all.
+    {drop_prob}
+    {block_size}
     rng : numpy.random.Generator or int, optional
         Source of the seeds; an int stands for ``numpy.random.default_rng(int)``.
     seeds : array_like of bool, optional
@@ -108,10 +114,8 @@ def drop_block(
         True only on eligible cells. `gamma` then has no influence.
     training : bool
         False is the identity.
-    data_format : {"channels_first", "channels_last", "NCHW", "NHWC", "NCDHW", "NDHWC"}
-        Order of the axes.
-    convention : Convention or str
-        The choices to follow, or their name in `CONVENTIONS`.
+    {data_format}
+    {convention}
 
     Returns
     -------
@@ -135,6 +139,8 @@ def drop_block(
     -----
     Algorithm 1 of the paper (arXiv:1810.12890).
 
+    {stream}
+
     Examples
     --------
     >>> import numpy as np
@@ -146,18 +152,17 @@ def drop_block(
            [0.       , 0.       , 1.3333334, 1.3333334],
            [1.3333334, 1.3333334, 1.3333334, 1.3333334]], dtype=float32)
     """
-    return trace(
-        x,
-        drop_prob,
-        block_size,
-        rng=rng,
-        seeds=seeds,
-        training=training,
-        data_format=data_format,
-        convention=convention,
-    ).output
+    x, p, call, source = _judge(x, drop_prob, block_size, rng, seeds, training, data_format, convention)
+    if source is None:
+        return call.layout.outside(x.copy(order="K"))
+    if isinstance(source, np.random.Generator):
+        mask = fast.drop(rules.gamma(p, call.block, call.convention), call.block, call.like(x), source)
+    else:
+        mask = fast.keep_mask(source, call.block)
+    return call.layout.outside(fast.multiply(x, mask, rules.scale(mask, p, call.convention)))
 
 
+@documented
 def trace(
     x: Any,
     drop_prob: Any,
@@ -167,7 +172,7 @@ def trace(
     seeds: Any = None,
     training: bool = True,
     data_format: str = "channels_first",
-    convention: Convention | str = PAPER,
+    convention: Convention | str = "paper",
 ) -> Trace:
     """`drop_block` with every stage: gamma, seeds, keep mask, scale, output.
 
@@ -198,43 +203,57 @@ def trace(
     >>> round(t.gamma, 4), int(t.seeds.sum()), int(t.keep_mask.sum()), t.scale
     (0.1333, 1, 12, 1.3333333333333333)
     """
-    x = check_floating(x, "x")
-    convention = find_convention(convention)
-    layout = find_layout(data_format, x.shape, "x")
-    spatial_shape = layout.spatial_shape(x.shape)
-    shape = mask_shape(x.shape, layout, convention)
-    block = place_block(block_size, spatial_shape, convention)  # refused in every mode, not only once training begins
-    drop_prob = check_probability(drop_prob, "drop_prob")
-    if not check_flag(training, "training") or drop_prob == 0:
-        identity = Trace(0.0, np.zeros(shape, dtype=np.bool_), np.ones(shape, dtype=np.bool_), 1.0, x.copy())
-        return _placed(identity, data_format, block)
+    x, p, call, source = _judge(x, drop_prob, block_size, rng, seeds, training, data_format, convention)
+    like, outside = call.like(x), call.layout.outside
+    factor: float | NDArray[np.float64]
+    seed_prob, seeds, factor = 0.0, np.zeros_like(like, dtype=np.bool_), 1.0
+    mask, output = np.ones_like(like, dtype=np.bool_), x.copy(order="K")
+    if source is not None:
+        seed_prob = rules.gamma(p, call.block, call.convention)
+        if isinstance(source, np.random.Generator):
+            seeds = fast.sample_seeds(seed_prob, call.block, like, source)
+        else:
+            seeds = source.copy(order="K")
+        mask = fast.keep_mask(seeds, call.block)
+        factor = rules.scale(mask, p, call.convention)
+        output = fast.multiply(x, mask, factor)
+    return Trace(seed_prob, outside(seeds), outside(mask), outside(factor), outside(output), data_format, call.block)
 
-    seed_prob = gamma(drop_prob, block_size, spatial_shape, convention=convention)
+
+def _judge(
+    x: Any,
+    drop_prob: Any,
+    block_size: Any,
+    rng: Any,
+    seeds: Any,
+    training: Any,
+    data_format: str,
+    convention: Any,
+) -> tuple[NDArray[Any], float, Call, np.random.Generator | NDArray[np.bool_] | None]:
+    """x as (N, C, *map), drop_prob, the call, and a Generator or the seeds, or None where the output is x."""
+    x = check_floating(x, "x")
+    call = resolve(x.shape, block_size, data_format, convention)  # refused in every mode, not only once training begins
+    p = check_probability(drop_prob, "drop_prob")
+    inside = call.layout.inside(x)
+    if not check_flag(training, "training") or p == 0:
+        return inside, p, call, None
     if (rng is None) == (seeds is None):
         given = "neither" if rng is None else "both"
         raise ValueError(f"exactly one of rng and seeds must be given when training with drop_prob > 0, got {given}")
     if rng is not None:
-        seeds = sample_seeds(seed_prob, block_size, x.shape, rng=rng, data_format=data_format, convention=convention)
-    else:
-        seeds = check_boolean(seeds, "seeds").copy()
-        if seeds.shape != shape:
-            raise ValueError(
-                f"seeds must have shape {shape}, which convention {convention.name!r} samples for x of shape "
-                f"{x.shape}; got shape {seeds.shape}"
-            )
-        check_eligible(seeds, block, layout, convention)
-    mask = drop_blocks(seeds, block, layout)
-    factor = scale(mask, data_format=data_format, convention=convention)
-    return _placed(Trace(seed_prob, seeds, mask, factor, _product(x, mask, factor)), data_format, block)
+        return inside, p, call, check_rng(rng)
+    seeds = check_boolean(seeds, "seeds")
+    if seeds.shape != call.shape:
+        raise ValueError(
+            f"seeds must have shape {call.shape}, which convention {call.convention.name!r} samples for x of shape "
+            f"{x.shape}; got shape {seeds.shape}"
+        )
+    seeds = call.layout.inside(seeds)
+    check_eligible(seeds, call)
+    return inside, p, call, seeds
 
 
-def _placed(trace: Trace, data_format: str, block: PlacedBlock) -> Trace:
-    """The new trace, which now knows how its maps and blocks lie; frozen for everybody else."""
-    object.__setattr__(trace, "data_format", data_format)
-    object.__setattr__(trace, "block", block)
-    return trace
-
-
+@documented
 def vjp(cotangent: Any, trace: Trace) -> NDArray[Any]:
     """The derivative of `drop_block` with respect to x, applied to a cotangent; mask and scale are constants.
 
@@ -271,20 +290,21 @@ def vjp(cotangent: Any, trace: Trace) -> NDArray[Any]:
     cotangent, output = check_floating(cotangent, "cotangent"), check_floating(trace.output, "trace.output")
     if cotangent.shape != output.shape:
         raise ValueError(f"cotangent must have the output's shape {output.shape}, got {describe(cotangent)}")
-    return _product(cotangent, check_boolean(trace.keep_mask, "trace.keep_mask"), trace.scale, output.dtype)
+    layout = find_layout(trace.data_format, output.shape, "trace.output")
+    mask, factor = check_boolean(trace.keep_mask, "trace.keep_mask"), as_array(trace.scale, "trace.scale")
+    if factor.dtype.kind != "f":
+        raise TypeError(f"trace.scale must be a real number or a floating array, got {describe(trace.scale)}")
+    _check_fits(mask, "trace.keep_mask", output.shape, "trace.output", (0, layout.channel_axis))
+    if factor.ndim:
+        _check_fits(factor, "trace.scale", mask.shape, "trace.keep_mask", range(mask.ndim))
+        factor = layout.inside(factor)
+    return layout.outside(fast.multiply(layout.inside(cotangent), layout.inside(mask), factor, output.dtype))
 
 
-def _product(
-    x: NDArray[Any], mask: NDArray[np.bool_], factor: float | NDArray[np.float64], dtype: np.dtype[Any] | None = None
-) -> NDArray[Any]:
-    """x * mask * factor in `dtype` (x's by default); half precision is computed in float32 and rounded once."""
-    dtype = x.dtype if dtype is None else dtype
-    compute = np.dtype(np.float64 if dtype.name == "float64" else np.float32)
-    # Infinities and NaN are legal input, and a large kept value may leave the dtype's range: the product as it is.
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        # M is 0 or 1: M * scale is exact, so the product is rounded once, as in the order of the paper.
-        weights = mask.astype(compute)
-        weights *= np.asarray(factor, dtype=compute)
-        out = weights if weights.shape == x.shape else None  # where masks are shared, they are smaller
-        product: NDArray[Any] = np.multiply(x, weights, dtype=compute, out=out)
-        return product.astype(dtype, copy=False)
+def _check_fits(array: NDArray[Any], name: str, shape: tuple[int, ...], of: str, shared: Iterable[int]) -> None:
+    """Refuse an array of a shape other than `shape`, but for size 1 on shared axes."""
+    alike = array.ndim == len(shape) and all(
+        a == b or (a == 1 and axis in shared) for axis, (a, b) in enumerate(zip(array.shape, shape, strict=True))
+    )
+    if not alike:
+        raise ValueError(f"{name} must have the shape of {of}, {shape}, or 1 on axes that share, got {describe(array)}")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .algorithm import Block
 from .arguments import (
     check_boolean,
     check_choice,
@@ -24,10 +25,9 @@ from .arguments import (
     check_probability,
     describe,
 )
-from .convention import PAPER, Convention, find_convention
+from .call import find_layout
+from .convention import Convention, find_convention
 from .dropblock import Trace
-from .geometry import PlacedBlock
-from .layout import find_layout
 from .picture import telling_cell
 from .testing.check import GROUPS
 from .testing.oracle import CHECKS
@@ -175,7 +175,7 @@ def plot_trace(
 
 
 def plot_drop_probability(
-    drop_prob: Any, block_size: Any, spatial_shape: Any, *, convention: Convention | str = PAPER
+    drop_prob: Any, block_size: Any, spatial_shape: Any, *, convention: Convention | str = "paper"
 ) -> Figure:
     """Draw the exact probability that each cell of a map is dropped, and its profile along the middle row.
 
@@ -354,7 +354,7 @@ def _check_index(value: Any, name: str, shape: tuple[int, ...], axis: int) -> in
     return index
 
 
-def _block_spans(seeds: NDArray[np.bool_], block: PlacedBlock) -> list[_Span]:
+def _block_spans(seeds: NDArray[np.bool_], block: Block) -> list[_Span]:
     """The block of every seed of a slice, as far as it lies in the map."""
     (up, left), (down, right) = block.before[-2:], block.after[-2:]
     rows, columns = seeds.shape

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arguments import LARGEST_INTEGER, as_array, check_integer, check_probability, describe
+from .arguments import LARGEST_INTEGER, as_array, as_scalar, check_integer, check_probability, describe
 
 
 def linear_schedule(step: Any, start: Any, stop: Any, steps: Any) -> float | NDArray[np.float64]:
-    """drop_prob at a training step: ``numpy.linspace(start, stop, steps)[step]``, then `stop`.
+    """drop_prob at a training step: ``numpy.linspace(start, stop, steps)[step]``, and `stop` from the last one on.
 
     Parameters
     ----------
@@ -21,7 +21,8 @@ def linear_schedule(step: Any, start: Any, stop: Any, steps: Any) -> float | NDA
     start, stop : float
         drop_prob at step 0 and from step ``steps - 1`` on, in [0, 1].
     steps : int
-        Number of values from `start` to `stop`, both included; at least 1. With 1 it is `start` always.
+        Number of values from `start` to `stop`, both included; at least 1. A warm-up of n steps has n + 1 values: with
+        1, a warm-up of 0 steps, it is `stop` at once, where ``numpy.linspace`` has `start`.
 
     Returns
     -------
@@ -34,7 +35,8 @@ def linear_schedule(step: Any, start: Any, stop: Any, steps: Any) -> float | NDA
 
     Notes
     -----
-    Section 3 of the paper; the values of ``LinearScheduler`` of dropblock 0.3.0 after step + 1 calls of its ``step()``.
+    Section 3 of the paper; for 2 and more values, those of ``LinearScheduler`` of dropblock 0.3.0 after step + 1 calls
+    of its ``step()``.
 
     Examples
     --------
@@ -46,8 +48,10 @@ def linear_schedule(step: Any, start: Any, stop: Any, steps: Any) -> float | NDA
     """
     start, stop = check_probability(start, "start"), check_probability(stop, "stop")
     steps = check_integer(steps, "steps", 1)
-    index = as_array(check_integer(step, "step", 0) if isinstance(step, Integral) else step, "step")
-    accepted = f"step must be an integer from 0 to {LARGEST_INTEGER}, or an array of them"
+    accepted = f"an integer from 0 to {LARGEST_INTEGER}, or an array of them"
+    one = isinstance(as_scalar(step, "step", accepted), Integral)
+    index = np.asarray(check_integer(step, "step", 0)) if one else as_array(step, "step", accepted)
+    accepted = f"step must be {accepted}"
     if index.dtype.kind not in "iu":
         raise TypeError(f"{accepted}, got {describe(index if index.ndim else step)}")
     if index.size and not 0 <= int(index.min()) <= int(index.max()) <= LARGEST_INTEGER:
@@ -56,5 +60,5 @@ def linear_schedule(step: Any, start: Any, stop: Any, steps: Any) -> float | NDA
     increment = (stop - start) / last
     # As numpy.linspace multiplies: a difference so small that the increment is 0 is not divided first.
     rise = index * increment if increment else index / last * (stop - start)
-    values = np.where(index < steps - 1, start + rise, stop if steps > 1 else start)
+    values = np.where(index < steps - 1, start + rise, stop)
     return values if values.ndim else float(values)

@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import seed_probability
-from .arguments import check_integers, check_probability, check_spatial_shape
-from .convention import PAPER, Convention, find_convention
-from .geometry import PlacedBlock, coverage_along_axes, coverage_counts, pairs_along_axes, place_block
-from .seed_probability import calibrate
+from . import coverage as counts
+from . import rules
+from .algorithm import Block
+from .arguments import check_integers, check_probability
+from .call import resolve_map
+from .convention import Convention
+from .coverage import coverage_along_axes, coverage_counts, covering, pairs_along_axes
 
 __all__ = [
     "calibrated_gamma",
@@ -31,7 +33,7 @@ __all__ = [
 ]
 
 
-def coverage(block_size: Any, spatial_shape: Any, *, convention: Convention | str = PAPER) -> NDArray[np.int64]:
+def coverage(block_size: Any, spatial_shape: Any, *, convention: Convention | str = "paper") -> NDArray[np.int64]:
     """n(u): how many eligible cells have a block that covers cell u.
 
     Parameters
@@ -65,12 +67,12 @@ def coverage(block_size: Any, spatial_shape: Any, *, convention: Convention | st
     array([[1, 2, 3, 2, 1],
            [1, 2, 3, 2, 1]])
     """
-    block, spatial_shape = _place(block_size, spatial_shape, convention)
-    return reduce(np.multiply.outer, coverage_along_axes(block, spatial_shape))
+    _, block = resolve_map(block_size, spatial_shape, convention)
+    return reduce(np.multiply.outer, coverage_along_axes(block))
 
 
 def drop_probability(
-    drop_prob: Any, block_size: Any, spatial_shape: Any, *, gamma: Any = None, convention: Convention | str = PAPER
+    drop_prob: Any, block_size: Any, spatial_shape: Any, *, gamma: Any = None, convention: Convention | str = "paper"
 ) -> NDArray[np.float64]:
     """P(u dropped): the probability that cell u is dropped.
 
@@ -105,14 +107,14 @@ def drop_probability(
     >>> round(float(p[0, 0]), 4), round(float(p[14, 14]), 4)
     (0.0033, 0.1498)
     """
-    block, spatial_shape, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, convention)
-    n = reduce(np.multiply.outer, coverage_along_axes(block, spatial_shape))
+    block, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, convention)
+    n = reduce(np.multiply.outer, coverage_along_axes(block))
     dropped: NDArray[np.float64] = -np.expm1(n * log_q)
     return dropped
 
 
 def expected_drop_fraction(
-    drop_prob: Any, block_size: Any, spatial_shape: Any, *, gamma: Any = None, convention: Convention | str = PAPER
+    drop_prob: Any, block_size: Any, spatial_shape: Any, *, gamma: Any = None, convention: Convention | str = "paper"
 ) -> float:
     """f: the expected fraction of dropped cells.
 
@@ -139,13 +141,13 @@ def expected_drop_fraction(
     >>> round(expected_drop_fraction(0.1, 7, (28, 28), convention="timm_uncoupled"), 4)
     0.1329
     """
-    block, spatial_shape, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, convention)
-    n, cells = coverage_counts(block, spatial_shape)
+    block, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, convention)
+    n, cells = coverage_counts(block)
     return float(cells @ -np.expm1(n * log_q) / cells.sum())
 
 
 def drop_fraction_variance(
-    drop_prob: Any, block_size: Any, spatial_shape: Any, *, gamma: Any = None, convention: Convention | str = PAPER
+    drop_prob: Any, block_size: Any, spatial_shape: Any, *, gamma: Any = None, convention: Convention | str = "paper"
 ) -> float:
     """Variance of the dropped fraction of one mask.
 
@@ -175,8 +177,8 @@ def drop_fraction_variance(
     >>> round(drop_fraction_variance(0.3, 1, (4, 4)) * 16, 4)  # independent cells: p (1 - p)
     0.21
     """
-    block, spatial_shape, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, convention)
-    *tables, (last, last_pairs) = pairs_along_axes(block, spatial_shape)
+    block, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, convention)
+    *tables, (last, last_pairs) = pairs_along_axes(block)
     counts, pairs = np.ones((3, 1)), np.ones(1)
     for on_axis, number in tables:
         counts = (counts[:, :, None] * on_axis[:, None, :]).reshape(3, -1)
@@ -186,11 +188,11 @@ def drop_fraction_variance(
         of_u, of_v, of_both = counts * column[:, None]
         covariance = np.exp((of_u + of_v - of_both) * log_q) * -np.expm1(of_both * log_q)
         total += float(number) * float(pairs @ covariance)
-    return float(total / math.prod(spatial_shape) ** 2)
+    return float(total / math.prod(block.spatial_shape) ** 2)
 
 
 def untouched_probability(
-    drop_prob: Any, block_size: Any, spatial_shape: Any, *, gamma: Any = None, convention: Convention | str = PAPER
+    drop_prob: Any, block_size: Any, spatial_shape: Any, *, gamma: Any = None, convention: Convention | str = "paper"
 ) -> float:
     """Probability that a mask drops nothing.
 
@@ -215,7 +217,7 @@ def untouched_probability(
     >>> round(untouched_probability(0.1, 7, (28, 28)), 4)
     0.2014
     """
-    block, _, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, convention)
+    block, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, convention)
     return math.exp(log_q * math.prod(part.stop - part.start for part in block.eligible))
 
 
@@ -227,7 +229,7 @@ def keep_covariance(
     second: Any,
     *,
     gamma: Any = None,
-    convention: Convention | str = PAPER,
+    convention: Convention | str = "paper",
 ) -> float:
     """Covariance of the keep indicators of two cells of a map, which is also that of their drop indicators.
 
@@ -257,10 +259,10 @@ def keep_covariance(
     >>> round(keep_covariance(0.5, 1, (9, 9), (4, 4), (4, 4)), 6)  # of a cell with itself: p (1 - p)
     0.25
     """
-    block, spatial_shape, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, convention)
-    u, v = (_check_cell(cell, name, spatial_shape) for cell, name in ((first, "first"), (second, "second")))
+    block, log_q = _place_seeds(drop_prob, gamma, block_size, spatial_shape, convention)
+    u, v = (_check_cell(cell, name, block.spatial_shape) for cell, name in ((first, "first"), (second, "second")))
     of_u, of_v, both = (
-        math.prod(int(block.covering(axis, a[axis], b[axis])) for axis in range(len(u)))
+        math.prod(int(covering(block, axis, a[axis], b[axis])) for axis in range(len(u)))
         for a, b in ((u, u), (v, v), (u, v))
     )
     return math.exp((of_u + of_v - both) * log_q) * -math.expm1(both * log_q) if both else 0.0
@@ -275,7 +277,7 @@ def _check_cell(cell: Any, name: str, spatial_shape: tuple[int, ...]) -> tuple[i
 
 
 def calibrated_gamma(
-    drop_prob: Any, block_size: Any, spatial_shape: Any, *, convention: Convention | str = PAPER
+    drop_prob: Any, block_size: Any, spatial_shape: Any, *, convention: Convention | str = "paper"
 ) -> float:
     """Find the gamma for which the expected fraction of dropped cells is exactly `drop_prob`.
 
@@ -305,23 +307,19 @@ def calibrated_gamma(
     >>> round(gamma, 6), round(expected_drop_fraction(None, 7, (28, 28), gamma=gamma), 12)
     (0.003534, 0.1)
     """
-    return calibrate(check_probability(drop_prob, "drop_prob"), *_place(block_size, spatial_shape, convention))
-
-
-def _place(block_size: Any, spatial_shape: Any, convention: Convention | str) -> tuple[PlacedBlock, tuple[int, ...]]:
-    spatial_shape = check_spatial_shape(spatial_shape)
-    return place_block(block_size, spatial_shape, find_convention(convention)), spatial_shape
+    _, block = resolve_map(block_size, spatial_shape, convention)
+    return counts.calibrated_gamma(check_probability(drop_prob, "drop_prob"), block)
 
 
 def _place_seeds(
     drop_prob: Any, gamma: Any, block_size: Any, spatial_shape: Any, convention: Convention | str
-) -> tuple[PlacedBlock, tuple[int, ...], float]:
-    """The block on the map, the map's shape, and log(1 - gamma)."""
-    block, spatial_shape = _place(block_size, spatial_shape, convention)
+) -> tuple[Block, float]:
+    """The block on the map, and log(1 - gamma)."""
+    convention, block = resolve_map(block_size, spatial_shape, convention)
     if (drop_prob is None) == (gamma is None):
         given = "neither" if gamma is None else "both"
         raise ValueError(f"exactly one of drop_prob and gamma must be given (the other None), got {given}")
     if gamma is None:
-        gamma = seed_probability.gamma(drop_prob, block_size, spatial_shape, convention=convention)
+        gamma = rules.gamma(check_probability(drop_prob, "drop_prob"), block, convention)
     gamma = check_probability(gamma, "gamma")
-    return block, spatial_shape, math.log1p(-gamma) if gamma < 1 else -math.inf
+    return block, math.log1p(-gamma) if gamma < 1 else -math.inf

@@ -113,7 +113,9 @@ def whole(sample: int, channel: int, cell: Cell, data_format: str) -> Cell:
 
 def mask_shape(shape: Cell, data_format: str, convention: Convention) -> Cell:
     axis = channel_axis(data_format, len(shape))
-    return tuple(1 if k == axis and convention.shared_channels else S for k, S in enumerate(shape))
+    shared = {axis} if convention.shared_channels else set()
+    shared |= {0} if convention.shared_samples else set()
+    return tuple(min(S, 1) if k in shared else S for k, S in enumerate(shape))
 
 
 def spatial_shape_of(shape: Cell, data_format: str) -> Cell:
@@ -147,11 +149,12 @@ def largest_seeds(mask: Bools, block_size: int | tuple[int, ...], data_format: s
     return seeds
 
 
-def scale(mask: Bools, data_format: str, convention: Convention) -> dict[Cell, float]:
+def scale(mask: Bools, data_format: str, convention: Convention, drop_prob: float) -> dict[Cell, float]:
     """The factor for every index of the mask."""
     groups: dict[Cell, list[Cell]] = {}
     of_group: dict[str, Callable[[int, int], Cell]] = {
         "none": lambda _sample, _channel: (),
+        "keep_prob": lambda _sample, _channel: (),
         "batch": lambda _sample, _channel: (),
         "sample": lambda sample, _channel: (sample,),
         "channel": lambda sample, channel: (sample, channel),
@@ -166,6 +169,10 @@ def scale(mask: Bools, data_format: str, convention: Convention) -> dict[Cell, f
             kept += int(mask[index])
         if convention.scale_over == "none":
             factor = 1.0
+        elif convention.scale_over == "keep_prob" and drop_prob == 1:
+            factor = 0.0 if convention.all_dropped == "zeros" else math.inf
+        elif convention.scale_over == "keep_prob":
+            factor = 1 / (1 - drop_prob)
         elif kept == 0:
             factor = 0.0 if convention.all_dropped == "zeros" else math.nan
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -51,7 +52,7 @@ def test_check_of_the_numpy_backend_passes_and_is_readable(capsys: Capture) -> N
     code, out, err = run(capsys, "check", "numpy", "--quick", "--checks", "legal_blocks,scale")
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert lines[0] == "PASSED  numpy, held to convention 'paper': 2 passed"
+    assert lines[0] == "PASSED (only: legal_blocks, scale)  numpy, held to convention 'paper': 2 passed"
     assert [line.split()[:2] for line in lines[1:3]] == [["passed", "legal_blocks"], ["passed", "scale"]]
     assert lines[-1] == "numpy  passed"
 
@@ -76,14 +77,14 @@ def test_check_without_a_package_takes_the_numpy_backend(capsys: Capture, monkey
     monkeypatch.setattr(backends, "installed", lambda: ())
     code, out, _ = run(capsys, "check", "--checks", "empty_batch")
     assert code == 0
-    assert out.startswith("PASSED  numpy")
+    assert out.startswith("PASSED (only: empty_batch)  numpy")
 
 
 def test_check_takes_all_that_is_installed_by_default(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "installed", lambda: ("numpy", "numpy"))
     code, out, _ = run(capsys, "check", "--checks", "empty_batch")
     assert code == 0
-    assert out.count("PASSED  numpy") == 2
+    assert out.count("PASSED (only: empty_batch)  numpy") == 2
 
 
 def test_check_list_lists_every_check_with_its_group_and_sentence(capsys: Capture) -> None:
@@ -116,6 +117,22 @@ class Holder:
 
 number = 5
 
+none = Backend(name="none", forward=forward, accepts=lambda *_: False)
+umlaut = Backend(name="\xe4", forward=good.forward)
+
+def loud(x, drop_prob, block_size, *, training, seed):
+    import os
+    print("by Python")
+    os.system("echo by the system")
+    return good.forward(x, drop_prob, block_size, training=training, seed=seed)
+noisy = Backend(name="noisy", forward=loud)
+
+def stop(x, drop_prob, block_size, *, training, seed):
+    if training:
+        raise KeyboardInterrupt
+    return x
+stops = Backend(name="stops", forward=stop)
+
 def wants_an_argument(x):
     return unscaled
 
@@ -147,11 +164,89 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return name
 
 
+def test_a_backend_on_which_too_little_can_be_judged_is_incomplete_with_an_exit_code_of_its_own(
+    capsys: Capture, module: str
+) -> None:
+    code, out, _ = run(capsys, "check", f"{module}:none", "numpy", "--quick", "--checks", "scale")
+    assert code == 3
+    assert "none   INCOMPLETE: anything" in out
+    assert run(capsys, "check", f"{module}:none", f"{module}:unscaled", "--checks", "scale")[0] == 1
+
+
+def test_json_is_json_whatever_the_module_prints(capfd: pytest.CaptureFixture[str], module: str) -> None:
+    code = main(["check", f"{module}:noisy", "--json", "--checks", "empty_batch"])
+    out, err = capfd.readouterr()
+    assert code == 0
+    assert [report["backend"] for report in json.loads(out)] == ["noisy"]
+    assert "by Python" in err
+    assert "by the system" in err
+
+
+def test_an_interrupted_run_gives_what_it_has(capsys: Capture, module: str) -> None:
+    code, out, _ = run(capsys, "check", f"{module}:stops", "numpy", "--checks", "evaluation_identity,scale", "--quick")
+    assert code == 130
+    assert out.startswith("INCOMPLETE (only: evaluation_identity, scale)  stops")
+    assert "passed           evaluation_identity" in out
+    assert "the run was interrupted" in out
+    assert "numpy" not in out
+
+
+def test_a_name_that_stdout_cannot_encode_is_shown_by_its_number(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii", write_through=True))
+    assert main(["check", f"{module}:umlaut", "--checks", "empty_batch"]) == 0
+    assert written.getvalue().decode().startswith(r"PASSED (only: empty_batch)  \xe4")
+
+
+def test_a_verdict_is_printed_though_stdout_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed, told = io.StringIO(), io.StringIO()
+    closed.close()
+    for stdout in (closed, None):
+        monkeypatch.setattr(sys, "stdout", stdout)
+        monkeypatch.setattr(sys, "stderr", told)
+        assert main(["check", "numpy", "--checks", "empty_batch"]) == 0
+        assert main(["check", "numpy", "--checks", "empty_batch", "--json"]) == 0
+        monkeypatch.setattr(sys, "stderr", None)
+        assert main(["check", "numpy", "--checks", "empty_batch"]) == 0
+    assert told.getvalue().count("PASSED (only") == 2
+
+
+def test_compare_shows_what_changed_between_reports(capsys: Capture, module: str, tmp_path: Path) -> None:
+    for name, backend in (("old", f"{module}:unscaled"), ("new", "numpy")):
+        _, out, _ = run(capsys, "check", backend, "--json", "--checks", "scale,values", "--quick")
+        (tmp_path / f"{name}.json").write_text(out if name == "old" else json.dumps(json.loads(out)[0]))
+    code, out, _ = run(capsys, "compare", str(tmp_path / "old.json"), str(tmp_path / "new.json"))
+    assert code == 0
+    rows = [row.split() for row in out.splitlines()]
+    assert ["verdict", "FAILED", "PASSED"] in rows
+    assert ["scale", "failed", "passed"] in rows
+    assert not any("values" in row for row in rows)
+    (tmp_path / "none.json").write_text("{}")
+    assert "must have reports as" in usage_error(capsys, "compare", str(tmp_path / "none.json"))
+    assert "at least two, got 1" in usage_error(capsys, "compare", str(tmp_path / "new.json"))
+
+
+def test_optimized_python_checks_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(MODULE)
+    done = subprocess.run(
+        [sys.executable, "-OO", "-m", "dropblock_ref", "check", "mine:unscaled", "--checks", "scale", "--quick"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "no scale at all" in done.stdout
+
+
 @pytest.mark.parametrize("attribute", ["unscaled", "make", "Holder.inner"])
 def test_check_of_a_backend_of_ones_own_finds_its_fault(capsys: Capture, module: str, attribute: str) -> None:
     code, out, _ = run(capsys, "check", f"{module}:{attribute}", "--quick", "--checks", "scale,legal_blocks")
     assert code == 1
-    assert out.startswith("FAILED  unscaled, held to convention 'paper': 1 passed, 1 failed\n")
+    assert out.startswith(
+        "FAILED (only: scale, legal_blocks)  unscaled, held to convention 'paper': 1 passed, 1 failed\n"
+    )
     assert "no scale at all" in out
     assert out.splitlines()[-1] == "unscaled  FAILED: scale"
 
@@ -197,6 +292,7 @@ def test_an_attribute_that_is_no_backend_is_a_usage_error(
         ("nope", "name must be one of 'numpy'"),
         ("nope_of_test_cli:x", "ModuleNotFoundError"),
         ("broken_of_test_cli:x", "ZeroDivisionError"),
+        ("exits_of_test_cli:x", "SystemExit: 7"),
         (":x", "backend ':x'"),
         ("..:x", "backend '..:x'"),
     ],
@@ -267,7 +363,8 @@ def test_progress_is_shown_on_a_terminal_only_and_not_on_stdout(
     assert quiet == ""
     monkeypatch.setattr(type(sys.stderr), "isatty", lambda _: True, raising=False)
     _, out, err = run(capsys, *arguments)
-    assert out == plain
+    seconds = re.compile(r'"seconds": [\d.e-]+')
+    assert seconds.sub("", out) == seconds.sub("", plain)
     assert "numpy: 1/2 " in err
     assert "numpy: 2/2 " in err
     assert err.endswith("\r\x1b[K")
@@ -422,7 +519,7 @@ def test_the_module_is_a_program_with_exit_codes(tmp_path: Path) -> None:
 
     passed = program("check", "numpy", "--quick", "--checks", "legal_blocks,scale")
     assert (passed.returncode, passed.stderr) == (0, "")
-    assert passed.stdout.startswith("PASSED  numpy")
+    assert passed.stdout.startswith("PASSED (only: legal_blocks, scale)  numpy")
     failed = program("check", "mine:unscaled", "--checks", "scale", "--json")  # from the working directory
     assert (failed.returncode, failed.stderr) == (1, "")
     assert json.loads(failed.stdout)[0]["passed"] is False

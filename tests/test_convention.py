@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
-from dataclasses import FrozenInstanceError, fields, replace
+import copy
+import json
+import pickle
+from collections.abc import Callable, MutableMapping
+from dataclasses import FrozenInstanceError, asdict, fields, replace
 from fractions import Fraction
 from typing import Any, cast
 
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 import dropblock_ref
 from dropblock_ref import CONVENTIONS, PAPER, Convention
@@ -72,6 +76,39 @@ def test_conventions_cannot_be_changed() -> None:
         PAPER.epsilon = 1.0  # type: ignore[misc]
     with pytest.raises(TypeError):
         cast("MutableMapping[str, Convention]", CONVENTIONS)["mine"] = PAPER
+
+
+def pickled(kept: Any) -> Any:
+    return pickle.loads(pickle.dumps(kept))  # noqa: S301
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, pickled])
+def test_the_table_and_its_rows_copy_and_pickle(again: Callable[[Any], Any]) -> None:
+    assert again(CONVENTIONS) == CONVENTIONS
+    assert list(again(CONVENTIONS)) == list(CONVENTIONS)
+    for convention in CONVENTIONS.values():
+        assert again(convention) == convention
+        assert type(again(convention)) is Convention
+
+
+def test_the_table_reads_as_a_mapping_does() -> None:
+    assert dict(CONVENTIONS) == {name: CONVENTIONS[name] for name in CONVENTIONS}
+    assert len(CONVENTIONS) == len(list(CONVENTIONS)) == len(set(CONVENTIONS))
+    assert repr(CONVENTIONS) == repr(dict(CONVENTIONS))
+
+
+@given(st.one_of(conventions(published=False), st.sampled_from(list(CONVENTIONS.values()))))
+@examples(100)
+def test_a_convention_goes_through_json_unchanged(convention: Convention) -> None:
+    assert Convention(**json.loads(json.dumps(asdict(convention)))) == convention
+
+
+def test_a_convention_of_numpy_scalars_goes_through_json_too() -> None:
+    flags = {"shared_channels": np.bool_(True), "epsilon": np.array(0.5, dtype=np.float32), "name": np.str_("mine")}
+    convention = replace(PAPER, **cast("Any", flags))
+    assert type(convention.shared_channels) is bool
+    assert type(convention.epsilon) is float
+    assert Convention(**json.loads(json.dumps(asdict(convention)))) == convention
 
 
 @pytest.mark.parametrize("name", FACTS)

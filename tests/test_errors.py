@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+import sys
+import tracemalloc
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -16,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dropblock_ref
-from dropblock_ref import Convention, Trace
+from dropblock_ref import Convention, Trace, theory
+from dropblock_ref import arguments as checks
 
 from .examples import examples
 
@@ -60,6 +63,20 @@ class RequiresGrad:
         raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
 
 
+def _raise(*_: Any, **__: Any) -> NoReturn:
+    raise ZeroDivisionError("a trap")
+
+
+class TextlessError(Exception):
+    __str__ = _raise
+    __repr__ = _raise
+
+
+class RaisesTextlessError:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
+        raise TextlessError
+
+
 @dataclass(frozen=True)
 class Bad:
     """A value, the error that it deserves, and what the message must show of it."""
@@ -81,8 +98,16 @@ PROBABILITY = [
     Bad(None, TypeError, "None"),
     Bad(1j, TypeError, "1j"),
     Bad([0.1], TypeError, "[0.1]"),
-    Bad(zeros(), TypeError, "array(0.)"),
-    Bad(zeros(2), TypeError, "shape (2,)"),
+    Bad(zeros(1), TypeError, "shape (1,)"),
+    Bad(zeros(1, 1), TypeError, "shape (1, 1)"),
+    Bad(zeros(dtype=np.bool_), TypeError, "False, of dtype bool"),
+    Bad(zeros(dtype=np.complex64), TypeError, "0j, of dtype complex64"),
+    Bad(zeros(dtype="m8[ns]"), TypeError, "timedelta64"),
+    Bad(zeros(dtype="M8[ns]"), TypeError, "datetime64"),
+    Bad(zeros(dtype=object), TypeError, "0, of dtype object"),
+    Bad(np.array("0.1"), TypeError, "0.1, of dtype <U3"),
+    Bad(np.array(float("nan")), ValueError, "nan, of dtype float64"),
+    Bad(np.ma.masked_array(0.1), TypeError, "masked array"),
     Bad(Decimal("0.1"), TypeError, "Decimal('0.1')"),
     Bad(np.timedelta64(1, "ns"), TypeError, "timedelta64"),
     Bad(float("nan"), ValueError, "nan"),
@@ -101,6 +126,11 @@ INTEGER = [
     Bad(True, TypeError, "True"),
     Bad(3.0, TypeError, "3.0"),
     Bad(np.float32(3), TypeError, "3.0"),
+    Bad(np.array(3.0), TypeError, "3.0, of dtype float64"),
+    Bad(np.array(True), TypeError, "True, of dtype bool"),
+    Bad(np.array(3, dtype="m8[ns]"), TypeError, "timedelta64"),
+    Bad(np.array(-1), ValueError, "-1, of dtype int64"),
+    Bad(np.array(2**63, dtype=np.uint64), ValueError, "9223372036854775808, of dtype uint64"),
     Bad("3", TypeError, "'3'"),
     Bad(None, TypeError, "None"),
     Bad(3j, TypeError, "3j"),
@@ -118,11 +148,14 @@ BLOCK_SIZE = [
     Bad((3,), ValueError, "(3,)"),
     Bad((3, 3, 3), ValueError, "(3, 3, 3)"),
     Bad((), ValueError, "()"),
+    Bad(np.array([3]), ValueError, "shape (1,)"),
+    Bad((3, np.array([3])), TypeError, "shape (1,)"),
+    Bad((3, np.array(3.0)), TypeError, "3.0, of dtype float64"),
     Bad((3, 0), ValueError, "0"),
     Bad((3, 3.0), TypeError, "3.0"),
     Bad([3, True], TypeError, "True"),
     Bad([[3, 3], [3, 3]], TypeError, "[3, 3]"),
-    Bad(zeros(), TypeError, "array(0.)"),
+    Bad(zeros(), TypeError, "0.0, of dtype float64"),
     Bad(zeros(2), TypeError, "0.0"),
     Bad("33", TypeError, "'33'"),
     Bad(b"\3\3", TypeError, "of type bytes"),
@@ -161,6 +194,9 @@ SHAPE = [
     Bad((2, 3, 5, 6.0), TypeError, "6.0"),
     Bad((2, 3, 5, "6"), TypeError, "'6'"),
     Bad({2, 3, 5, 6}, TypeError, "{2, 3, 5, 6}"),
+    Bad((2**31 - 1,) * 4, ValueError, f"cells, got {(2**31 - 1) ** 4}"),
+    Bad((0, *[2**31 - 1] * 4), ValueError, f"cells, got {(2**31 - 1) ** 4}"),
+    Bad((1, 1, 2**30, 2**30), ValueError, f"cells, got {2**60}"),
 ]
 RNG = [
     Bad(-1, ValueError, "-1"),
@@ -193,13 +229,22 @@ CONVENTION = [
     Bad(Convention, TypeError, "type"),
     Bad({"name": "paper"}, TypeError, "{'name': 'paper'}"),
 ]
-TRAINING = [Bad(value, TypeError, repr(value)) for value in (0, 1, None, "False", 1.0, [True])]
+TRAINING = [
+    *(Bad(value, TypeError, repr(value)) for value in (0, 1, None, "False", 1.0, [True])),
+    Bad(np.array(1), TypeError, "1, of dtype int64"),
+    Bad(np.array(0.0), TypeError, "0.0, of dtype float64"),
+    Bad(np.array([True]), TypeError, "shape (1,)"),
+]
 UNCONVERTED = [
     Bad(None, TypeError, "None"),
     Bad("x", TypeError, "x"),
     Bad([[1.0], [1.0, 2.0]], TypeError, "[[1.0], [1.0, 2.0]]"),
     Bad({}, TypeError, "{}"),
+    Bad(bytearray(2), TypeError, "bytearray"),
     Bad(RequiresGrad(), TypeError, "requires grad"),
+    Bad([RequiresGrad()], TypeError, "[0] must be"),
+    Bad(np.ma.masked_array(zeros(2, 3, 5, 6), True), TypeError, "masked array"),
+    Bad([np.ma.masked_array(zeros(3, 5, 6), True)], TypeError, "masked array"),
     Bad(zeros(2, 3, 5, 6, dtype=np.int64), TypeError, "int64"),
     Bad(zeros(2, 3, 5, 6, dtype=np.complex64), TypeError, "complex64"),
     Bad(zeros(2, 3, 5, 6, dtype=object), TypeError, "object"),
@@ -209,6 +254,7 @@ UNCONVERTED = [
 FLOATING = [
     *UNCONVERTED,
     Bad(SEEDS, TypeError, "bool"),
+    Bad([[[[0.5, True]]]], TypeError, "True or False among numbers"),
     Bad(zeros(2, 3, 5, 6, dtype=np.longdouble), TypeError, str(np.dtype(np.longdouble))),
 ]
 X = [
@@ -238,6 +284,12 @@ STEP = [
     Bad([0, -1], ValueError, "-1"),
     Bad([0.0, 1.0], TypeError, "float64"),
     Bad([True, False], TypeError, "bool"),
+    Bad([True, 3], TypeError, "True or False among numbers"),
+    Bad([[0, 1], (np.bool_(False), 3)], TypeError, "True or False among numbers"),
+    Bad([np.array(True), 3], TypeError, "True or False among numbers"),
+    Bad([np.ma.masked_array(1, True), 3], TypeError, "masked array"),
+    Bad(b"12", TypeError, "b'12'"),
+    Bad(bytearray(b"12"), TypeError, "bytearray"),
     Bad(["1"], TypeError, "<U1"),
     Bad([[1], [1, 2]], TypeError, "[[1], [1, 2]]"),
     Bad(np.datetime64(1, "ns"), TypeError, "datetime64"),
@@ -357,11 +409,192 @@ def test_a_layout_that_contradicts_a_volume_is_refused(argument: str) -> None:
         called(function, **{argument: volume}, data_format="NCHW")
 
 
+SCALARS: dict[str, tuple[Any, ...]] = {
+    "drop_prob": (0.25, np.float16, np.float32, np.float64, np.longdouble),
+    "gamma": (0.25, np.float16, np.float32, np.float64, np.longdouble),
+    "start": (0.25, np.float32, np.float64),
+    "stop": (1, np.int8, np.uint64, np.float16),
+    "block_size": (3, np.int8, np.int64, np.uint64),
+    "rng": (3, np.int8, np.int64, np.uint64),
+    "step": (3, np.int8, np.int64, np.uint64),
+    "steps": (3, np.int8, np.int64, np.uint64),
+    "training": (False, np.bool_),
+    "epsilon": (0.25, np.float32, np.int8),
+    "shared_channels": (True, np.bool_),
+}
+
+
+@pytest.mark.parametrize(
+    ("function", "argument"),
+    [(function, name) for function, arguments in GOOD.items() for name in arguments if name in SCALARS],
+)
+def test_a_numpy_scalar_and_a_0d_array_are_taken_as_the_python_number(function: str, argument: str) -> None:
+    number, *dtypes = SCALARS[argument]
+    number = dtypes[-1](number).item()
+    expected = comparable(called(function, **{argument: number}))
+    for dtype in dtypes:
+        for value in (dtype(number), np.array(number, dtype=dtype)):
+            got = comparable(called(function, **{argument: value}))
+            assert got == expected
+            assert type(got) is type(expected)
+
+
+def comparable(result: Any) -> Any:
+    if isinstance(result, Trace):
+        result = result.output
+    return result.tobytes() if isinstance(result, np.ndarray) else result
+
+
+def test_0d_arrays_are_taken_in_sequences_too() -> None:
+    three, four = np.array(3), np.array(4, dtype=np.int8)
+    assert dropblock_ref.gamma(0.1, (three, 3), [four, 4]) == dropblock_ref.gamma(0.1, 3, (4, 4))
+    assert dropblock_ref.gamma(0.1, np.array([3, 3]), np.array([4, 4])) == dropblock_ref.gamma(0.1, 3, (4, 4))
+
+
+class Lazy(Sequence[int]):
+    """A sequence of 3s of any length, none of which may be asked for."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: Any) -> Any:
+        raise AssertionError("an entry was asked for")
+
+
+class List(list[int]):
+    """A list that must not be read."""
+
+    def __iter__(self) -> NoReturn:
+        raise AssertionError("an entry was asked for")
+
+    __repr__ = __iter__
+
+
+@pytest.mark.parametrize(
+    "value", [range(2 * 10**7), range(10**30), Lazy(10**12), List([3] * 1000), np.broadcast_to(3, 10**9)]
+)
+@pytest.mark.parametrize("argument", ["block_size", "spatial_shape"])
+def test_a_long_sequence_is_refused_before_it_is_read(argument: str, value: Any) -> None:
+    tracemalloc.start()
+    with pytest.raises((TypeError, ValueError), match=argument):
+        called("gamma", **{argument: value})
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("function", "drop_prob"),
+    [(dropblock_ref.valid_seeds, ()), (theory.coverage, ()), (theory.drop_probability, (0.1,))],
+)
+def test_a_map_of_more_cells_than_an_array_can_have_is_refused_by_name_and_number(
+    function: Callable[..., Any], drop_prob: tuple[float, ...]
+) -> None:
+    with pytest.raises(ValueError, match=rf"spatial_shape must have at most \d+ cells, got {(2**31 - 1) ** 2}"):
+        function(*drop_prob, 1, (2**31 - 1,) * 2)
+
+
+def test_no_array_is_made_for_gamma_of_the_largest_map() -> None:
+    assert dropblock_ref.gamma(0.1, 1, (2**31 - 1,) * 3) == 0.1
+
+
+@pytest.mark.parametrize("value", [RaisesTextlessError(), [RaisesTextlessError()]])
+def test_an_exception_without_a_text_is_named_by_its_kind(value: Any) -> None:
+    with pytest.raises(TypeError, match="which fails with TextlessError"):
+        called("drop_block", x=value)
+
+
+def test_choices_may_be_strings_of_numpy() -> None:
+    assert called("drop_block", data_format=np.str_("NCHW")).tobytes() == called("drop_block").tobytes()
+
+
+class TooLarge:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
+        raise MemoryError
+
+
+def test_a_lack_of_memory_is_no_fault_of_the_argument() -> None:
+    with pytest.raises(MemoryError):
+        called("drop_block", x=TooLarge())
+    with pytest.raises(MemoryError):
+        called("drop_block", x=[TooLarge()])
+
+
+ORDINARY: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
+    (checks.check_probability, (0.1, "drop_prob")),
+    (checks.check_integer, (3, "seed", 0)),
+    (checks.check_block_size, (7, 2)),
+    (checks.check_flag, (True, "training")),
+    (checks.check_choice, ("NCHW", "data_format", ("NHWC", "NCHW"))),
+    (checks.check_floating, (zeros(2, 3, 5, 6, dtype=np.float32), "x")),
+    (checks.check_boolean, (SEEDS, "seeds")),
+    (checks.check_rng, (np.random.default_rng(0),)),
+]
+
+
+@pytest.mark.parametrize(("check", "given"), ORDINARY, ids=[check.__name__ for check, _ in ORDINARY])
+def test_an_ordinary_argument_costs_at_most_two_python_calls(check: Callable[..., Any], given: tuple[Any, ...]) -> None:
+    calls = []
+    sys.setprofile(lambda frame, event, _: calls.append(frame.f_code.co_name) if event == "call" else None)
+    try:
+        check(*given)
+    finally:
+        sys.setprofile(None)
+    assert calls[0] == check.__name__
+    assert len(calls) <= 2, calls
+
+
+@pytest.mark.parametrize("data_format", ["channels_first", "channels_last", "NCHW", "NHWC"])
+@pytest.mark.parametrize("convention", ["paper", "timm", "dropblock", "calibrated"])
+def test_the_advice_for_maps_of_one_axis_drops_runs_of_cells_in_each_channel(data_format: str, convention: str) -> None:
+    first = data_format in ("channels_first", "NCHW")
+    x = np.ones((40, 3, 30) if first else (40, 30, 3))
+    with pytest.raises(ValueError, match="for maps of one axis") as caught:
+        dropblock_ref.drop_block(x, 0.3, 4, rng=0, data_format=data_format, convention=convention)
+    advice = str(caught.value).rpartition("image, ")[2].partition(" and block_size (b, 1)")[0]
+    advised = eval(advice, {"x": x})  # noqa: S307
+    y = dropblock_ref.drop_block(advised, 0.3, (4, 1), rng=0, data_format=data_format, convention=convention)
+    dropped = y.squeeze() == 0 if first else np.moveaxis(y.squeeze(), 1, 2) == 0
+    # Each map is a union of runs of 4 cells, cut short by the border where seeds lie everywhere.
+    fitting = dropblock_ref.CONVENTIONS[convention].seed_region == "fitting"
+    for line in dropped.reshape(-1, 30):
+        edges = np.flatnonzero(np.diff(line, prepend=False, append=False))
+        runs = list(zip(edges[::2], edges[1::2], strict=True))
+        assert all(end - start >= 4 or (not fitting and (start == 0 or end == 30)) for start, end in runs)
+    # The channels share a mask or have their own, as the convention says.
+    assert (dropped == dropped[:, :1]).all() == dropblock_ref.CONVENTIONS[convention].shared_channels
+    assert np.isclose(dropblock_ref.gamma(0.3, (4, 1), (30, 1), convention=convention), one_axis_gamma(convention))
+
+
+def one_axis_gamma(convention: str) -> float:
+    """Eq. (1) on one axis of 30 cells with blocks of 4 and drop_prob 0.3."""
+    if convention == "calibrated":
+        low, high = 0.0, 1.0
+        n = [min(u, 26) - max(u - 3, 0) + 1 for u in range(30)]
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (middle, high) if np.mean([1 - (1 - middle) ** k for k in n]) < 0.3 else (low, middle)
+        return low
+    return 0.3 / 4 if convention == "dropblock" else 0.3 / 4 * 30 / 27
+
+
+@pytest.mark.parametrize("data_format", ["NCDHW", "NDHWC"])
+def test_a_volume_is_not_given_the_advice_for_maps(data_format: str) -> None:
+    with pytest.raises(ValueError, match=r"got 3: shape \(2, 3, 4\)$"):
+        dropblock_ref.drop_block(zeros(2, 3, 4), 0.3, 2, rng=0, data_format=data_format)
+
+
+@pytest.mark.parametrize("data_format", ["NCHW", "NHWC"])
+def test_the_advice_for_an_unbatched_image_works(data_format: str) -> None:
+    x = np.ones((5, 6, 7))
+    with pytest.raises(ValueError, match=r"pass x\[None\] for an unbatched image"):
+        dropblock_ref.drop_block(x, 0.3, 2, rng=0, data_format=data_format)
+    assert dropblock_ref.drop_block(x[None], 0.3, 2, rng=0, data_format=data_format).shape == (1, 5, 6, 7)
+
+
 # Fuzzing: any object in the place of any argument.
-
-
-def _raise(*_: Any, **__: Any) -> NoReturn:
-    raise ZeroDivisionError("a trap")
 
 
 # What a class of each base may refuse to do; that subclasses of int, float and str compare and hash is granted.
@@ -393,16 +626,6 @@ def traps() -> st.SearchStrategy[Any]:
             for base, methods in TRAPS.items()
         )
     )
-
-
-class TextlessError(Exception):
-    __str__ = _raise
-    __repr__ = _raise
-
-
-class RaisesTextlessError:
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
-        raise TextlessError
 
 
 class Given:
@@ -451,10 +674,13 @@ def junk() -> st.SearchStrategy[Given]:
                 np.uint64(2**64 - 1),
                 np.float16(0.5),
                 np.longdouble(0.5),
+                np.array(3),
+                np.array(0.5),
+                np.ma.masked,
                 np.complex64(1),
-                np.datetime64("NaT"),
+                np.datetime64("NaT", "ns"),
                 np.datetime64(1, "ns"),
-                np.timedelta64("NaT"),
+                np.timedelta64("NaT", "ns"),
                 np.timedelta64(3, "ns"),
                 np.timedelta64(3, "D"),
                 np.str_("NCHW"),

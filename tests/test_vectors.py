@@ -224,7 +224,7 @@ def test_masks_scales_and_values_are_those_of_nested_loops(folder: Path) -> None
             dropping, factors = np.ones_like(mask), dict.fromkeys(indices, 1.0)
         else:
             dropping = brute_force.keep_mask(seeds, block, data_format, convention)
-            factors = brute_force.scale(mask, data_format, convention)
+            factors = brute_force.scale(mask, data_format, convention, case["drop_prob"])
         assert np.array_equal(mask, dropping), name
         of_each = np.broadcast_to(factor, mask.shape)
         assert all(brute_force.same(float(of_each[index]), factors[index]) for index in indices), name

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 from blocks import table
+from dropblock_ref.dilation import _stamping_is_faster
 
 import dropblock_ref
-from dropblock_ref.dilation import _stamping_is_faster
-from dropblock_ref.geometry import place_block
-from dropblock_ref.layout import find_layout
+from dropblock_ref.call import find_layout, place_block
 
 MEASURED = json.loads((Path(__file__).parents[1] / "benchmarks.json").read_text(encoding="utf-8"))
 # Smallest, median and largest time of a contender.

@@ -9,8 +9,8 @@ import numpy as np
 from blocks import table
 
 from dropblock_ref import CONVENTIONS, PAPER, Convention, gamma, keep_mask, valid_seeds
+from dropblock_ref.call import place_block
 from dropblock_ref.convention import CHOICES
-from dropblock_ref.geometry import place_block
 from dropblock_ref.theory import drop_probability, expected_drop_fraction
 
 FIELDS = tuple(field.name for field in fields(Convention))[2:]  # without name and source

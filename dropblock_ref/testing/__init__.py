@@ -1,4 +1,4 @@
-"""The oracle: proves for any implementation of DropBlock, in any framework, whether it does what DropBlock must do.
+"""The oracle: tests for any implementation of DropBlock, in any framework, whether it does what DropBlock must do.
 
 report = check_backend(Backend(name="mine", forward=forward))
 print(report)
@@ -8,11 +8,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from .assertions import assert_drop_rate, assert_valid_output
-from .backend import Backend
+from .backend import Backend, Setting
 from .identification import identify
 from .observation import make_input
-from .oracle import check_backend
-from .report import Answer, CheckResult, Identification, Report
+from .oracle import check_backend, iterate_checks, run_checks
+from .report import REPORT_SCHEMA, Answer, CheckResult, Identification, Report, compare_reports
 
 if TYPE_CHECKING:
     from . import strategies
@@ -23,13 +23,18 @@ __all__ = [
     "Backend",
     "CheckResult",
     "Identification",
+    "REPORT_SCHEMA",
     "Report",
+    "Setting",
     "assert_drop_rate",
     "assert_valid_output",
     "check_backend",
+    "compare_reports",
     "identify",
+    "iterate_checks",
     "make_input",
     "parametrize_with_checks",
+    "run_checks",
     "strategies",
 ]
 

@@ -9,11 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arguments import FLOATING_DTYPES, as_array, check_floating, check_probability, check_real, describe
-from ..convention import PAPER, Convention, find_convention
-from ..geometry import place_block
-from ..layout import find_layout
-from ..normalization import counted_axes
-from ..seeds import mask_shape
+from ..call import counted_axes, find_layout, mask_shape, place_block
+from ..convention import Convention, find_convention
 from ..theory import drop_fraction_variance, expected_drop_fraction
 from .observation import find_problems, read_dropped
 from .statistics import MISS, drop_fraction_deviation
@@ -22,7 +19,7 @@ _SMALLEST_FALSE_ALARM = 1e-100
 
 
 def assert_valid_output(
-    y: Any, x: Any, block_size: Any, *, data_format: str = "channels_first", convention: Convention | str = PAPER
+    y: Any, x: Any, block_size: Any, *, data_format: str = "channels_first", convention: Convention | str = "paper"
 ) -> None:
     """Assert that y can be the output of DropBlock for x in training; one observation is enough.
 
@@ -72,7 +69,7 @@ def assert_drop_rate(
     *,
     false_alarm: float = 1e-9,
     data_format: str = "channels_first",
-    convention: Convention | str = PAPER,
+    convention: Convention | str = "paper",
 ) -> None:
     """Assert that the fraction of dropped cells is the exact expected one, up to what chance explains.
 

@@ -12,10 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arguments import check_choice, check_integer, check_shape, describe
+from ..call import find_layout, mask_shape, place_block
 from ..convention import CONVENTIONS, Convention, find_convention
-from ..geometry import place_block
-from ..layout import find_layout
-from ..seeds import mask_shape
 from .observation import make_input, ulp
 
 # How the cells of x lie in memory: see `arrange`. The reference takes big-endian numbers too, frameworks do not.

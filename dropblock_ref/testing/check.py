@@ -1,55 +1,51 @@
-"""What a check is: a named property, when it applies, and how it is tried on a backend."""
+"""What a check is: a named property, the settings that it needs, and how it is tried on a backend."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from functools import partial
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arguments import FLOATING_DTYPES, describe, describe_error
-from ..geometry import accepts_block
-from ..layout import Layout, find_layout
-from ..normalization import counted_axes
+from ..arguments import describe_error
+from ..call import Layout, accepts_block, counted_axes, find_layout
 from .backend import Backend
+from .calls import Calls, Fault, Refused, Unreadable
+from .maps import ANY_MAP
 from .observation import find_problems, make_input, read_dropped
-from .report import CheckResult
+from .report import FAILING, CheckResult
+from .settings import Map, Needs, find_settings
 
+__all__ = ["Check", "CheckFailure", "GROUPS", "Map", "Needs", "NotApplicable", "NotJudged", "Outcome", "Run", "check"]
+
+# The checks of what one output shows.
+OUTPUT = ("channel_sharing", "legal_blocks", "scale", "values")
 GROUPS = ("replay", "recover", "search", "distribution")
 # The error budget of a whole run is split in advance: every check that leaves something to chance has this share.
 STATISTICAL_SHARE = 1 / 20
 
 
 class CheckFailure(AssertionError):  # noqa: N818  (an outcome, not an error)
-    """A property does not hold; the message says what, where, expected, seen, and how to reproduce it."""
+    """A property does not hold; the message says what, where, expected, seen, and how to reproduce it.
 
+    `bears` is the name of the check whose property it is, where that is not the present one.
+    """
 
-class RefusedInput(CheckFailure):
-    """The backend raised an exception."""
+    def __init__(self, message: str, *, bears: str | None = None, dtype: str | None = None) -> None:
+        super().__init__(message)
+        self.bears = bears
+        self.dtype = dtype
 
 
 class NotApplicable(Exception):  # noqa: N818  (an outcome, not an error)
-    """A check cannot be tried on this backend; the message says why."""
+    """The backend has nothing that the property is about; the message says why."""
 
 
-@dataclass(frozen=True)
-class Map:
-    """A map, a block on it and a drop_prob: one thing to try."""
-
-    spatial_shape: tuple[int, ...]
-    block_size: int | tuple[int, ...]
-    drop_prob: float = 0.5
-
-    def __str__(self) -> str:
-        shape = "x".join(map(str, self.spatial_shape))
-        return f"{shape}, block {self.block_size}, drop_prob {self.drop_prob:.6g}"
-
-
-Needs = tuple[tuple[Map, ...], str]  # the maps of a check, of which one must be supported, and what they are
+class NotJudged(Exception):  # noqa: N818  (an outcome, not an error)
+    """The property could not be judged on this backend; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +64,21 @@ class Run:
     seed: int
     false_alarm: float
     quick: bool = False
+    compiled: bool = False
+    selected: Collection[str] | None = None  # the names of the checks of this run; None stands for all
     examples: int | None = None  # that the search draws; None = as many as the profile says
     cache: dict[Any, Any] = field(default_factory=dict)
     check: str = ""  # the name of the present check
-    needs: Needs = ((), "")  # and its maps
+    needs: Needs = field(default_factory=lambda: Needs("", ()))  # and its settings
     draws: int = 0  # masks that the present check has looked at
+    dropped_cells: int = 0  # and how many dropped cells they had
     detects: list[str] = field(default_factory=list)  # what it would find, with probability 1 - 1e-6
+    calls: Calls = field(init=False)
+    filed: dict[str, list[Fault]] = field(default_factory=dict)  # what calls of one check show of another's property
+    faults: dict[str, list[Fault]] = field(default_factory=dict)  # what each check has found
+
+    def __post_init__(self) -> None:
+        self.calls = Calls(self.backend)
 
     @property
     def share(self) -> float:
@@ -86,10 +91,18 @@ class Run:
         return "float32" if "float32" in self.backend.dtypes else self.backend.dtypes[0]
 
     def shape(self, samples: int, channels: int, spatial_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of x in the order of the backend's layout."""
+        """The shape of x in the order of the backend's layout, with the samples and channels that it is built for."""
+        samples, channels = self.batch(samples, channels, spatial_shape)
         if find_layout(self.backend.data_format, (1,) * (2 + len(spatial_shape)), "x").channel_axis == 1:
             return (samples, channels, *spatial_shape)
         return (samples, *spatial_shape, channels)
+
+    def batch(self, samples: int, channels: int, spatial_shape: tuple[int, ...]) -> tuple[int, int]:
+        """So many samples and channels, or those that the backend is built for."""
+        for one in self.backend.settings or ():
+            if one.spatial_shape in (None, spatial_shape):
+                return one.samples or samples, one.channels or channels
+        return samples, channels
 
     def masks(self, x: NDArray[Any]) -> int:
         """How many masks one call draws for x."""
@@ -105,37 +118,44 @@ class Run:
         """The axes of x."""
         return find_layout(self.backend.data_format, x.shape, "x")
 
-    def accepted(self, maps: Iterable[Map]) -> list[Map]:
-        """Those maps that the backend is for, by rank and its own word."""
-        return [
-            one
-            for one in maps
-            if len(one.spatial_shape) in self.backend.spatial_ndims
-            and (
-                self.backend.accepts is None
-                or self.call(
-                    partial(self.backend.accepts, one.spatial_shape, one.block_size),
-                    f"backend.accepts({one.spatial_shape}, {one.block_size!r})",
-                )
-            )
-        ]
+    def find(self, needs: Needs) -> list[Map]:
+        """The settings with that property that the backend is for; asked once in a run."""
+        key = ("settings", needs)
+        if key not in self.cache:
+            try:
+                self.cache[key] = find_settings(self.backend, needs)
+            except Exception as error:
+                text = f"backend.accepts failed with {describe_error(error)}"
+                raise CheckFailure(text, bears="supported_input") from error
+        found: list[Map] = self.cache[key]
+        return found[:1] if self.compiled else found
 
     def supported(self, maps: Iterable[Map]) -> list[Map]:
-        """Those maps that the backend supports, by rank, convention and its own word."""
+        """Those settings that the backend supports, by rank, convention and its own word."""
         rules = self.backend.rules
-        return self.accepted(one for one in maps if accepts_block(one.block_size, one.spatial_shape, rules))
+        return [
+            one
+            for one in ([] if self.compiled else maps)
+            if len(one.spatial_shape) in self.backend.spatial_ndims
+            and accepts_block(one.block_size, one.spatial_shape, rules)
+            and self.backend.is_for(one.spatial_shape, one.block_size, one.drop_prob)
+        ]
 
     def needed(self) -> list[Map]:
-        """The supported ones of the check's maps; where there are none the check does not apply."""
-        maps, what = self.needs
-        supported = self.supported(maps)
-        if not supported:
-            raise NotApplicable(f"the backend supports no {what}")
-        return supported
+        """The settings of the present check; where there are none it does not apply."""
+        found = self.find(self.needs)
+        if not found:
+            raise NotApplicable(f"the backend supports no {self.needs.what}")
+        return found
 
     def input(self, shape: tuple[int, ...], dtype: str | None = None) -> NDArray[Any]:
         """An x without zeros."""
         return make_input(shape, dtype or self.dtype, self.seed)
+
+    def cotangent(self, x: NDArray[Any]) -> NDArray[Any]:
+        """A cotangent for the output of x, in the output's dtype, which is another array than x."""
+        dtype = self.backend.output_dtype or x.dtype.name
+        return make_input(x.shape, dtype, self.seed + 1)
 
     def forward(
         self,
@@ -145,68 +165,65 @@ class Run:
         seed: int | None,
         training: bool = True,
         drop_prob: float | None = None,
-        own_copy: bool = True,
-    ) -> Any:
+        readable: bool = True,
+    ) -> NDArray[Any]:
         """The backend's output; an exception is a failure."""
-        p = one.drop_prob if drop_prob is None else drop_prob
+        one = one if drop_prob is None else replace(one, drop_prob=drop_prob)
+        call = self.forward_call(x, one, seed=seed, training=training)
         self.draws += self.masks(x)
-        # A backend that writes into x fails one check, input_unmodified, and spoils no other.
-        given = x.copy() if own_copy else x
-        text = self.forward_call(x, one, seed=seed, training=training, drop_prob=drop_prob)
-        y = self.call(partial(self.backend.forward, given, p, one.block_size, training=training, seed=seed), text)
-        self.require_array(y, "output", text)
-        return y.copy() if own_copy else y  # a backend may fill the same memory in its next call
+        how: dict[str, Any] = {"training": training, "seed": seed, "call": call}
+        return self._call(self.calls.forward, x, one, readable=readable, **how)  # type: ignore[no-any-return]
 
     def vjp(
-        self, x: NDArray[Any], cotangent: NDArray[Any], one: Map, *, training: bool, seed: int
+        self,
+        x: NDArray[Any],
+        cotangent: NDArray[Any],
+        one: Map,
+        *,
+        training: bool,
+        seed: int,
+        call: str | None = None,
+        readable: bool = True,
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """The backend's output and derivative."""
-        assert self.backend.vjp is not None  # noqa: S101  (for the type checker; a check asks before)
-        given = x.copy(), cotangent.copy()
-        function = partial(self.backend.vjp, *given, one.drop_prob, one.block_size, training=training, seed=seed)
         self.draws += self.masks(x)
-        pair = self.call(function, self.check_call())
-        if not isinstance(pair, tuple) or len(pair) != 2:
-            raise CheckFailure(
-                f"vjp must return (y, x_bar), and returned {describe(pair)}\nreproduce: {self.check_call()}"
-            )
-        for name, array in zip(("output of vjp", "derivative"), pair, strict=True):
-            self.require_array(array, name, self.check_call())
-            if array.shape != x.shape:
-                raise CheckFailure(
-                    f"the {name} has shape {array.shape}; expected that of x, {x.shape}\non {one}\n"
-                    f"reproduce: {self.check_call()}"
-                )
-        return pair
+        how: dict[str, Any] = {"training": training, "seed": seed, "call": call or self.check_call()}
+        return self._call(self.calls.vjp, x, cotangent, one, readable=readable, **how)  # type: ignore[no-any-return]
 
-    def require_array(self, array: Any, name: str, text: str) -> None:
-        """Fail on anything but a plain array of real floating numbers, of which nothing could be judged."""
-        if (
-            not isinstance(array, np.ndarray)
-            or isinstance(array, np.ma.MaskedArray)
-            or array.dtype.name not in FLOATING_DTYPES
-        ):
-            kind = type(array).__name__ + (f" of dtype {array.dtype}" if isinstance(array, np.ndarray) else "")
-            raise CheckFailure(
-                f"the {name} must be a NumPy array of {', '.join(FLOATING_DTYPES)}, and is a {kind}\nreproduce: {text}"
-            )
+    def apply(self, x: NDArray[Any], seeds: NDArray[np.bool_], one: Map, *, call: str) -> NDArray[Any]:
+        """The backend's output for injected seeds."""
+        self.draws += self.masks(x)
+        return self._call(self.calls.apply, x, seeds, one, call=call)  # type: ignore[no-any-return]
 
-    def call(self, function: Callable[[], Any], text: str) -> Any:
-        """Call the backend, as `text` says; its warnings are its own affair, an exception is a failure."""
+    def draw_seeds(self, shape: tuple[int, ...], dtype: str, one: Map, *, seed: int, call: str) -> Any:
+        """The seeds that the backend says that forward draws."""
+        return self._call(self.calls.draw_seeds, shape, dtype, one, seed=seed, call=call)
+
+    def _call(self, function: Callable[..., Any], *given: Any, **how: Any) -> Any:
+        one = next(value for value in given if isinstance(value, Map))
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return function()
-        except Exception as error:
-            raise RefusedInput(
-                f"an input that the backend must support was refused: {describe_error(error)}\nreproduce: {text}"
-            ) from error
+            return function(*given, **how)
+        except Refused as error:
+            text = str(error)
+            if isinstance(one.block_size, tuple) and "TypeError" in text:
+                text += (
+                    "\na backend that takes no block with a size per axis says so: declare accepts=lambda "
+                    "spatial_shape, block_size: isinstance(block_size, int)"
+                )
+            raise CheckFailure(text, bears="supported_input", dtype=self._dtype_of(given)) from error
+        except Unreadable as error:
+            raise CheckFailure(str(error), bears="shape_and_dtype", dtype=self._dtype_of(given)) from error
+
+    def _dtype_of(self, given: Sequence[Any]) -> str:
+        return next((value.dtype.name for value in given if isinstance(value, np.ndarray)), self.dtype)
 
     def forward_call(
         self, x: NDArray[Any], one: Map, *, seed: int | None, training: bool = True, drop_prob: float | None = None
     ) -> str:
-        """The call that repeats an output, as text."""
+        """The call that repeats an output, as text; one that goes on with a stream takes the whole check."""
         p = one.drop_prob if drop_prob is None else drop_prob
+        if seed is None or not self.backend.reseeds:
+            return f"{self.check_call()}  # the calls before it matter"
         return (
             f"x = make_input({x.shape}, {x.dtype.name!r}, {self.seed}); "
             f"backend.forward(x, {p!r}, {one.block_size!r}, training={training}, seed={seed})"
@@ -222,21 +239,39 @@ class Run:
         only: tuple[str, ...] | None = None,
         seeds: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Fail on the first problem of the output; with `only`, on the first of those (a wrong shape is always one)."""
-        problems = find_problems(
+        """Fail on the first problem of the output, or of those of the checks `only`."""
+        for problem in find_problems(
             x, y, one.block_size, self.backend.data_format, self.backend.rules, seeds=seeds, drop_prob=one.drop_prob
-        )
-        for problem in problems:
-            if only is None or problem.check in only or np.shape(y) != x.shape:
-                raise CheckFailure(f"{problem.text}\non {one}\nreproduce: {call}")
+        ):
+            if only is None or problem.check in only:
+                raise CheckFailure(f"{problem.text}\non {one}, dtype {x.dtype}\nreproduce: {call}", dtype=x.dtype.name)
 
     def check_call(self) -> str:
         """The call that repeats the present check, as text."""
-        return f"check_backend(backend, checks=[{self.check!r}], seed={self.seed}, false_alarm={self.false_alarm})"
+        quick = ", 'quick'" if self.quick else ", 'compiled'" if self.compiled else ""
+        return (
+            f"check_backend(backend, checks=[{self.check!r}{quick}], seed={self.seed}, false_alarm={self.false_alarm})"
+        )
 
     def seeds(self, count: int) -> range:
         """Seeds for the backend's draws."""
         return range(self.seed, self.seed + count)
+
+    def begin(self, check: Check) -> None:
+        """Another check: what is counted for each begins anew."""
+        self.check, self.needs = check.name, check.needs
+        self.draws, self.dropped_cells, self.detects = 0, 0, []
+        with contextlib.suppress(CheckFailure):  # an `accepts` that fails is found by every check
+            ordinary = self.find(ANY_MAP)
+            self.calls.ordinary = frozenset((one.spatial_shape, one.block_size) for one in ordinary)
+            self.calls.one_sample = any(self.batch(2, 2, one.spatial_shape)[0] == 1 for one in ordinary)
+
+    def file(self, fault: Fault) -> None:
+        """Keep what a call of one check shows of another's property, if that is a check of this run."""
+        for name in (fault.special, fault.check):
+            if name is not None and (self.selected is None or name in self.selected):
+                self.filed.setdefault(name, []).append(fault)
+                return
 
 
 @dataclass(frozen=True)
@@ -249,55 +284,101 @@ class Check:
     statistical: bool
     needs: Needs
     unless: Callable[[Backend], str | None]
+    after: tuple[str, ...] = ()  # where one of these has failed, a failure of this one says nothing more
+    judges: bool = False  # whether all that its outputs show is its own: it is about settings that others do not try
 
     @property
     def summary(self) -> str:
         """The property in one sentence."""
-        return (self.function.__doc__ or "").strip().splitlines()[0]
+        lines = (self.function.__doc__ or "").strip().splitlines()  # python -OO leaves none
+        return lines[0] if lines else self.name.replace("_", " ") + "."
 
     def idle(self, run: Run) -> str | None:
         """Why the property cannot be tried on the backend, as far as its own word tells; None where it can."""
-        maps, what = self.needs
         reason = self.unless(run.backend)
-        if reason is None and not run.accepted(maps):
-            reason = f"the backend supports no {what}"
+        if reason is None and "training" not in run.backend.modes and not self.name.startswith("evaluation"):
+            reason = "the backend has no training"
+        if reason is None and not run.find(self.needs):
+            reason = f"the backend supports no {self.needs.what}"
         return reason
 
     def run(self, run: Run) -> CheckResult:
         """Try the property; expected failures are strict."""
-        expected = run.backend.expected_failures.get(self.name)
-        run.check, run.needs, run.draws, run.detects = self.name, self.needs, 0, []
+        run.begin(self)
+        raised: list[Fault] = []
+        status, message = "passed", ""
         try:
             if (reason := self.idle(run)) is not None:
-                return CheckResult(self.name, "not_applicable", reason)
-            with np.errstate(all="ignore"):  # whatever a backend returns, it is judged
-                outcome = self.function(run)
-        except NotApplicable as error:
-            return CheckResult(self.name, "not_applicable", str(error))
+                status, message = "not_applicable", reason
+            else:
+                with np.errstate(all="ignore"):  # whatever a backend returns, it is judged
+                    outcome = self.function(run)
+                status, message = "reported" if outcome.reported else "passed", outcome.message
+        except (NotApplicable, NotJudged) as error:
+            status = "not_judged" if isinstance(error, NotJudged) else "not_applicable"
+            message = str(error)
         except CheckFailure as error:
-            status, message = "failed", str(error)
-            if expected is not None:
-                status, message = "expected_failure", f"{expected}\n{error}"
-        else:
-            status, message = "reported" if outcome.reported else "passed", outcome.message
-            if expected is not None:
-                status, message = "failed", f"expected to fail ({expected}), but it passes: no longer expect that"
+            raised = [Fault(error.bears or self.name, str(error), error.dtype or run.dtype)]
+        own = []
+        for fault in run.calls.take():
+            if self.name in (fault.check, fault.special) or self._takes(fault, run):
+                own.append(fault)
+            else:
+                run.file(fault)
+        own += [*run.filed.pop(self.name, []), *raised]
+        if own:
+            run.faults[self.name] = own
         # Where a check has ended before it looked at rates, nothing was left to chance.
         false_alarm = run.share if self.statistical and run.detects else 0.0
-        return CheckResult(self.name, status, message, run.draws, false_alarm, "; ".join(dict.fromkeys(run.detects)))
+        result = CheckResult(self.name, status, message, run.draws, false_alarm, "; ".join(dict.fromkeys(run.detects)))
+        return self.conclude(result, own, run)
+
+    def _takes(self, fault: Fault, run: Run) -> bool:
+        """Whether what an output shows is this check's, and not that of one which is more to the point."""
+        nearer = fault.special is not None and (run.selected is None or fault.special in run.selected)
+        return self.judges and fault.check in OUTPUT and not nearer
+
+    def conclude(self, result: CheckResult, faults: Sequence[Fault], run: Run) -> CheckResult:
+        """The result with these faults, of which some may be expected."""
+        expected = run.backend.expected_failures
+        whole = expected.get(self.name)
+        narrow = {
+            dtype: expected[name] for dtype in run.backend.dtypes if (name := f"{self.name}[{dtype}]") in expected
+        }
+        unexpected = [fault for fault in faults if whole is None and fault.dtype not in narrow]
+        if unexpected:
+            return replace(result, status="failed", message=unexpected[0].text)
+        seen = {fault.dtype for fault in faults}
+        judged = result.status not in {"not_applicable", "not_judged"}
+        for name, reason in ((self.name, whole), *((f"{self.name}[{dtype}]", narrow[dtype]) for dtype in narrow)):
+            passes = not faults if name == self.name else name[len(self.name) + 1 : -1] not in seen
+            if reason is not None and passes and judged:
+                text = f"expected to fail ({reason}), but it passes: delete {name!r} from expected_failures"
+                return replace(result, status="failed", message=text)
+        if faults:
+            reason = narrow[faults[0].dtype] if whole is None else whole
+            return replace(result, status="expected_failure", message=f"{reason}\n{faults[0].text}")
+        return result
 
 
 _CHECKS: dict[str, Check] = {}
 
 
 def check(
-    group: str, needs: Needs, *, statistical: bool = False, unless: Callable[[Backend], str | None] = lambda _: None
+    group: str,
+    needs: Needs | tuple[tuple[Map, ...], str],
+    *,
+    statistical: bool = False,
+    unless: Callable[[Backend], str | None] = lambda _: None,
+    after: tuple[str, ...] = (),
+    judges: bool = False,
 ) -> Callable[[Callable[[Run], Outcome]], Callable[[Run], Outcome]]:
-    """Register a function as the check of its name: a property that is tried on the maps `needs`."""
+    """Register a function as the check of its name: a property that is tried on settings as it needs them."""
+    wanted = needs if isinstance(needs, Needs) else Needs(needs[1], needs[0])
 
     def register(function: Callable[[Run], Outcome]) -> Callable[[Run], Outcome]:
         name = function.__name__
-        _CHECKS[name] = Check(name, group, function, statistical, needs, unless)
+        _CHECKS[name] = Check(name, group, function, statistical, wanted, unless, after, judges)
         return function
 
     return register
@@ -307,3 +388,42 @@ def registered() -> Iterator[Check]:
     """All checks, in the order of their groups."""
     for group in GROUPS:
         yield from (one for one in _CHECKS.values() if one.group == group)
+
+
+def settle(run: Run, results: Sequence[CheckResult]) -> tuple[CheckResult, ...]:
+    """The results in the light of each other: what calls of other checks have shown, and which failures are causes.
+
+    A failure whose cause is another check's is `not_judged` and names it. A cause is never set aside itself, so that a
+    run with a failure goes on to have one.
+    """
+    by_name = {result.name: result for result in results}
+    faults = {name: found for name, found in run.faults.items() if name in by_name}
+    for name, filed in run.filed.items():
+        if name in by_name and name not in faults:
+            faults[name] = filed
+            by_name[name] = _CHECKS[name].conclude(by_name[name], filed, run)
+    causes: dict[str, str | None] = {}
+
+    def cause(name: str, visiting: tuple[str, ...] = ()) -> str | None:
+        if name not in causes:
+            bears = tuple(fault.check for fault in faults[name][:1])
+            for other in dict.fromkeys((*bears, *_CHECKS[name].after)):
+                # A check whose failure is blamed on this one is no cause of it.
+                if other in faults and other not in (name, *visiting) and faults[other][0].check != name:
+                    root = cause(other, (*visiting, name))
+                    causes.setdefault(name, root or other)
+                    break
+            causes.setdefault(name, None)
+        return causes[name]
+
+    settled = []
+    for name, result in by_name.items():
+        root = cause(name) if name in faults and result.status in FAILING else None
+        if root is not None and root != name:
+            known = " (as expected)" if by_name[root].status == "expected_failure" else ""
+            settled.append(
+                replace(result, status="not_judged", message=f"see {root}, which fails first{known}", false_alarm=0.0)
+            )
+        else:
+            settled.append(result)
+    return tuple(settled)

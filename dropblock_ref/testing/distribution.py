@@ -9,20 +9,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import place_block
-from ..seed_probability import calibrate, gamma
+from ..call import place_block
+from ..coverage import calibrated_gamma
+from ..stages import gamma
 from ..theory import drop_fraction_variance, expected_drop_fraction
 from . import rates
 from .backend import Backend
-from .check import CheckFailure, Map, NotApplicable, Outcome, Run, check
-from .maps import DESIGNED, DESIGNED_FURTHER, REALISTIC, SMALL, kinds
+from .check import CheckFailure, Map, NotApplicable, NotJudged, Outcome, Run, check
+from .maps import DESIGNED, DESIGNED_MAP, REALISTIC_MAP, SMALL_MAP, kinds
 from .statistics import MISS, bernstein_deviation, binomial_draws
 
+# Where one of these is wrong, so are rates; and where rates are, so are joint rates.
+_DRAWS = ("channel_sharing", "legal_blocks", "same_seed_same_output", "stream_goes_on")
+_RATES = (*_DRAWS, "map_rate", "cell_rates")
 _CELLS_PER_CALL = 1_000_000
 _CELLS_PER_CALL_IN_OTHER_DTYPES = 50_000  # a count of more may overflow in float16, which is low_precision's business
-_REALISTIC = (REALISTIC, "map of realistic size")
-_DESIGNED = ((*DESIGNED, *DESIGNED_FURTHER), "small map that is designed for the rates of cells")
-_SMALL = (SMALL, "small map")
+_MOST_CELLS_IN_PAIRS = 150
+_MOST_CELLS_DRAWN = 30_000_000  # for one rate; where the wanted precision takes more, a coarser one is judged
 
 
 def coincidence_bound(run: Run, one: Map, *, samples: int, channels: int) -> float:
@@ -46,17 +49,15 @@ def _masks(
     cells = int(np.prod(one.spatial_shape))
     most = _CELLS_PER_CALL if dtype in {None, run.dtype} else _CELLS_PER_CALL_IN_OTHER_DTYPES
     per_call = samples if calls is not None else max(1, min(samples, most // (channels * cells)))
+    built_for = run.batch(0, channels, one.spatial_shape)[0]  # so many samples, of which the last are not used
+    per_call = built_for or per_call
     done, seed = 0, run.seed
-    total = samples * calls if calls is not None else samples
+    total = per_call * calls if calls is not None else samples
     x = run.input(run.shape(per_call, channels, one.spatial_shape), dtype)
     next_seed: int | None = seed
     while done < total:
-        part = x[: min(per_call, total - done)]
+        part = x if built_for else x[: min(per_call, total - done)]
         y = run.forward(part, one, seed=next_seed)
-        if np.shape(y) != part.shape:
-            raise CheckFailure(
-                f"the output has shape {np.shape(y)}; expected that of x, {part.shape}\non {one}\n{_reproduce(run)}"
-            )
         if np.isnan(y).all():
             chance = _all_dropped_bound(run, one, samples=len(part), channels=channels)
             if chance < run.share * 1e-3:
@@ -66,7 +67,7 @@ def _masks(
                     f"reproduce: {run.forward_call(part, one, seed=next_seed)}"
                 )
         dropped = np.moveaxis(run.dropped(part, y), run.layout(part).channel_axis, 1)
-        yield dropped.reshape(len(part), channels, cells)
+        yield dropped.reshape(len(part), channels, cells)[: total - done]
         done += len(part)
         next_seed = None
 
@@ -87,12 +88,12 @@ def _settle(run: Run, one: Map, verdict: rates.Verdict) -> None:
     """Enter what a comparison says into the present check."""
     run.detects.append(verdict.detects)
     if verdict.idle:
-        raise NotApplicable(verdict.idle)
+        raise NotJudged(verdict.idle)
     if verdict.wrong:
         raise CheckFailure(f"{verdict.wrong}\non {one}\n{_reproduce(run)}")
 
 
-@check("distribution", _REALISTIC, statistical=True)
+@check("distribution", REALISTIC_MAP, statistical=True, after=_DRAWS)
 def map_rate(run: Run) -> Outcome:
     """The fraction of dropped cells is the expected one, on a map of realistic size."""
     one = run.needed()[0]
@@ -108,7 +109,7 @@ def _unless_other_dtypes(backend: Backend) -> str | None:
     return f"the backend supports {backend.dtypes[0]} only" if len(backend.dtypes) == 1 else None
 
 
-@check("distribution", _REALISTIC, statistical=True, unless=_unless_other_dtypes)
+@check("distribution", REALISTIC_MAP, statistical=True, unless=_unless_other_dtypes, after=_RATES)
 def dtype_rates(run: Run) -> Outcome:
     """In the other dtypes the fraction of dropped cells is the expected one, too: no draw is too coarse for gamma."""
     one = run.needed()[0]
@@ -126,17 +127,19 @@ def _map_rate(run: Run, one: Map, wanted: float, dtype: str, budget: float) -> s
 
     def missed(draws: int, relative: float) -> bool:
         """Whether a gamma that makes the fraction that much too large can be missed."""
-        other = calibrate(min(1.0, expected * (1 + relative)), block, one.spatial_shape)
+        other = calibrated_gamma(min(1.0, expected * (1 + relative)), block)
         spread = drop_fraction_variance(None, gamma=other, **where)
         alarm = bernstein_deviation(draws, variance, budget, sides=2)
         return alarm + bernstein_deviation(draws, spread, MISS) > expected * relative
 
     in_dtype = "" if dtype == run.dtype else f", {dtype}"
-    draws = 1024
+    draws, cells = 1024, int(np.prod(one.spatial_shape))
     while missed(draws, wanted):
         draws += max(1, draws // 16)
+        if draws * cells > 4 * _MOST_CELLS_DRAWN:
+            draws, wanted = 1024, 2 * wanted
     total = 0
-    channels = 1 if rules.shared_channels else 8
+    channels = run.batch(1, 1 if rules.shared_channels else 8, one.spatial_shape)[1]
     samples = -(-draws // channels)
     for dropped in _masks(run, one, samples, channels, dtype=dtype):
         total += int(np.count_nonzero(dropped))
@@ -203,13 +206,16 @@ def _designed(run: Run) -> list[_Joint]:
             wanted = 0.2
         cells = int(np.prod(one.spatial_shape))
         each = run.share / (len(first) + len(further)) / cells
-        draws = binomial_draws(float(rates.rates_of(one, run.backend.rules).min()), wanted, each)
+        rarest = float(rates.rates_of(one, run.backend.rules).min())
+        while (draws := binomial_draws(rarest, wanted, each)) * cells > _MOST_CELLS_DRAWN:
+            wanted *= 2
         channels = 1 if run.backend.rules.shared_channels else max(1, min(8, 256 // cells))
+        channels = run.batch(1, channels, one.spatial_shape)[1]
         joints.append(_joint(run, one, -(-draws // channels), channels))
     return joints
 
 
-@check("distribution", _DESIGNED, statistical=True)
+@check("distribution", DESIGNED_MAP, statistical=True, after=_DRAWS)
 def cell_rates(run: Run) -> Outcome:
     """Every single cell is dropped with its exact probability."""
     joints = _designed(run)
@@ -231,13 +237,13 @@ def _pairs(run: Run, *, overlapping: bool) -> Outcome:
     return Outcome(kinds(joints))
 
 
-@check("distribution", _DESIGNED, statistical=True)
+@check("distribution", DESIGNED_MAP, statistical=True, after=_RATES)
 def overlapping_cells(run: Run) -> Outcome:
     """Two cells that one block can cover are dropped together with their exact probability."""
     return _pairs(run, overlapping=True)
 
 
-@check("distribution", _DESIGNED, statistical=True)
+@check("distribution", DESIGNED_MAP, statistical=True, after=_RATES)
 def distant_cells(run: Run) -> Outcome:
     """Two cells that no block covers both are dropped independently."""
     return _pairs(run, overlapping=False)
@@ -249,10 +255,12 @@ def _unless_own_masks(backend: Backend) -> str | None:
     return None
 
 
-@check("distribution", _DESIGNED, statistical=True, unless=_unless_own_masks)
+@check("distribution", DESIGNED_MAP, statistical=True, unless=_unless_own_masks, after=_RATES)
 def channel_independence(run: Run) -> Outcome:
     """The masks of two channels of a sample are independent."""
     joint, rules = _designed(run)[0], run.backend.rules
+    if joint.channels == 1:
+        raise NotJudged(f"one channel is drawn of {joint.one}, or the backend is built for one")
     cells = joint.cells
     rate = rates.rates_of(joint.one, rules)
     expected = np.tile(np.multiply.outer(rate, rate), (joint.channels, joint.channels))
@@ -272,7 +280,9 @@ def channel_independence(run: Run) -> Outcome:
 def _small_calls(run: Run) -> tuple[Map, NDArray[np.float32]]:
     """Many calls with few samples: (calls, samples, channels, cells)."""
     one = run.needed()[0]
-    channels = 1 if run.backend.rules.shared_channels else 2
+    if np.prod(one.spatial_shape) > _MOST_CELLS_IN_PAIRS:
+        raise NotJudged(f"pairs of cells are compared on maps of up to {_MOST_CELLS_IN_PAIRS} cells ({one})")
+    channels = run.batch(1, 1 if run.backend.rules.shared_channels else 2, one.spatial_shape)[1]
     key = ("small_calls", one)
     if key not in run.cache:
         calls = 200 if run.quick else 2000
@@ -290,17 +300,19 @@ def _independent(
     _settle(run, one, rates.judge_independence(one, run.backend.rules, first, second, budget, what))
 
 
-@check("distribution", _SMALL, statistical=True)
+@check("distribution", SMALL_MAP, statistical=True, after=_RATES)
 def sample_independence(run: Run) -> Outcome:
     """The masks of two samples of a batch are independent."""
     one, dropped = _small_calls(run)
-    pairs = [(i, j) for j in range(dropped.shape[1]) for i in range(j)]
+    pairs = [(i, j) for j in range(min(dropped.shape[1], 8)) for i in range(j)]
+    if not pairs:
+        raise NotApplicable("the backend is built for one sample")
     for i, j in pairs:
         _independent(run, one, dropped[:, i], dropped[:, j], run.share / len(pairs), f"samples, {i} and {j}")
     return Outcome(f"{len(dropped)} calls with {dropped.shape[1]} samples ({one})")
 
 
-@check("distribution", _SMALL, statistical=True)
+@check("distribution", SMALL_MAP, statistical=True, after=_RATES)
 def call_independence(run: Run) -> Outcome:
     """The masks of two successive calls are independent."""
     one, dropped = _small_calls(run)

@@ -2,52 +2,61 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .check import CheckFailure, Map, Outcome, RefusedInput, Run, check
+from .check import OUTPUT, CheckFailure, Map, NotApplicable, NotJudged, Outcome, Run, check
 from .distribution import compare_cell_rates
 from .maps import (
     ANY_MAP,
-    BLOCK_OF_MAP_SIZE,
-    BLOCK_OF_ONE,
-    DROP_PROB_ONE,
-    EVEN,
-    NON_SQUARE,
-    ONE_CELL,
-    OVERSIZE,
-    PER_AXIS,
+    ANY_SETTING,
+    DROPS_ALL,
+    EVEN_BLOCK,
+    EVEN_BLOCK_REFUSED,
+    MAP_SIZED_BLOCK,
+    NON_SQUARE_MAP,
+    ONE_CELL_BLOCK,
+    ONE_CELL_MAP,
+    OVERSIZE_BLOCK,
+    PER_AXIS_BLOCK,
 )
-from .observation import MAX_ULPS, coarser, find_problems, same, ulp
+from .observation import MAX_ULPS, coarser, ulp
 from .recover import judge_all
 
+_RATES = ("map_rate", "cell_rates")
 
-@check("recover", (NON_SQUARE, "non-square map"))
+
+@check("recover", NON_SQUARE_MAP, after=OUTPUT, judges=True)
 def non_square_maps(run: Run) -> Outcome:
     """On maps that are wider than high, or higher than wide, mask, scale and values are right."""
     return judge_all(run, run.needed())
 
 
-@check("recover", (EVEN, "even block"))
+@check("recover", EVEN_BLOCK_REFUSED, after=OUTPUT, judges=True)
 def even_blocks(run: Run) -> Outcome:
     """With blocks of even size, mask, scale and values are right, or they are refused as the convention says."""
     if run.backend.rules.even_extra_cell == "refused":
-        return _all_refused(run, EVEN, "a block_size of even size")
+        return _all_refused(run, run.needed(), "a block_size of even size")
+    run.needs = EVEN_BLOCK
     return judge_all(run, run.needed())
 
 
-@check("recover", (PER_AXIS, "block with a size per axis"))
+@check("recover", PER_AXIS_BLOCK, after=OUTPUT, judges=True)
 def per_axis_blocks(run: Run) -> Outcome:
     """With blocks of one size per axis, mask, scale and values are right."""
     return judge_all(run, run.needed())
 
 
 def _judge_and_count(run: Run, maps: Sequence[Map]) -> Outcome:
-    """Judge outputs, and compare the rate of every cell with the exact one, with a few thousand masks."""
-    outcome = judge_all(run, maps, ("channel_sharing", "legal_blocks", "scale", "values"))
+    """Judge outputs in every dtype, and compare the rate of every cell with the exact one, over a few thousand."""
+    outcome = judge_all(run, maps)
+    for one, dtype in itertools.product(maps, run.backend.dtypes):
+        if dtype != run.dtype:
+            run.forward(run.input(run.shape(2, 3, one.spatial_shape), dtype), one, seed=run.seed)
     samples = 1000 if run.quick else 20_000
     channels = 1 if run.backend.rules.shared_channels else 2
     for one in maps:
@@ -55,105 +64,148 @@ def _judge_and_count(run: Run, maps: Sequence[Map]) -> Outcome:
     return outcome
 
 
-@check("recover", (BLOCK_OF_ONE, "block of one cell"), statistical=True)
+@check("recover", ONE_CELL_BLOCK, statistical=True, after=(*OUTPUT, *_RATES), judges=True)
 def block_of_one(run: Run) -> Outcome:
     """A block of one cell drops single cells with probability drop_prob, as Dropout with a counted scale."""
     return _judge_and_count(run, run.needed())
 
 
-@check("recover", (BLOCK_OF_MAP_SIZE, "block of the map's size"), statistical=True)
+@check("recover", MAP_SIZED_BLOCK, statistical=True, after=(*OUTPUT, *_RATES), judges=True)
 def block_of_map_size(run: Run) -> Outcome:
     """A block as large as the map drops as its convention says: where blocks must fit, everything or nothing."""
     return _judge_and_count(run, run.needed())
 
 
-@check("recover", (ONE_CELL, "map of one cell"), statistical=True)
+@check("recover", ONE_CELL_MAP, statistical=True, after=(*OUTPUT, *_RATES), judges=True)
 def one_cell_map(run: Run) -> Outcome:
     """A map of one cell is dropped with probability drop_prob."""
     return _judge_and_count(run, run.needed())
 
 
-@check("recover", (OVERSIZE, "block larger than the map"), statistical=True)
+@check("recover", OVERSIZE_BLOCK, statistical=True, after=(*OUTPUT, *_RATES), judges=True)
 def oversize_block(run: Run) -> Outcome:
     """A block larger than the map is refused or clipped as the convention says."""
     if run.backend.rules.oversize_block == "refused":
-        return _all_refused(run, OVERSIZE, "a block_size larger than the map")
-    return _judge_and_count(run, run.needed())
-
-
-def _all_refused(run: Run, maps: Sequence[Map], what: str) -> Outcome:
-    """Where the convention refuses a block, so must a backend that does not say by itself that it is not for it."""
-    for one in run.accepted(maps):
-        _must_refuse(run, one, run.input(run.shape(2, 2, one.spatial_shape)), one.drop_prob, what)
-    return Outcome("refused")
-
-
-def _must_refuse(run: Run, one: Map, x: NDArray[Any], drop_prob: float, what: str) -> None:
-    try:
-        run.forward(x, one, seed=run.seed, drop_prob=drop_prob)
-    except RefusedInput:
-        return
-    except CheckFailure:  # no output, but no refusal either
-        pass
-    raise CheckFailure(
-        f"{what} must be refused with an exception, but none is raised\non {one}\n"
-        f"reproduce: {run.forward_call(x, one, seed=run.seed, drop_prob=drop_prob)}"
-    )
-
-
-@check("recover", ANY_MAP)
-def bad_arguments(run: Run) -> Outcome:
-    """A drop_prob outside [0, 1] and a block_size below 1 or of wrong length are refused."""
-    for one in run.needed():
-        x = run.input(run.shape(2, 2, one.spatial_shape))
-        for drop_prob in (-0.1, 1.5, float("nan")):
-            _must_refuse(run, one, x, drop_prob, f"drop_prob {drop_prob}")
-        for block_size in (0, -1, (3,) * (1 + len(one.spatial_shape))):
-            bad = Map(one.spatial_shape, block_size, one.drop_prob)
-            _must_refuse(run, bad, x, one.drop_prob, f"block_size {block_size}")
-    return Outcome("refused")
-
-
-@check("recover", (DROP_PROB_ONE, "map for drop_prob 1"), statistical=True)
-def drop_prob_one(run: Run) -> Outcome:
-    """With drop_prob 1 rates, mask, scale and values are right, also where every cell is dropped."""
-    maps = run.needed()
-    judge_all(run, maps, ("legal_blocks", "scale", "values"), dtypes=run.backend.dtypes)
+        return _all_refused(run, run.needed(), "a block_size larger than the map")
+    maps = run.supported(run.needed()) or run.needed()
     return _judge_and_count(run, maps)
 
 
-@check("recover", ANY_MAP)
+def _all_refused(run: Run, maps: Sequence[Map], what: str) -> Outcome:
+    """Where the convention refuses a block, so must a backend that does not say by itself that it is not for it.
+
+    One that refuses everything has refused nothing of this.
+    """
+    _must_accept(run)
+    for one in maps:
+        x = run.input(run.shape(2, 2, one.spatial_shape))
+        if run.calls.refuses(x, one.drop_prob, one.block_size) is not None:
+            raise CheckFailure(
+                f"{what} must be refused with an exception, but none is raised\non {one}\n"
+                f"reproduce: {run.forward_call(x, one, seed=run.seed)}"
+            )
+    return Outcome("refused")
+
+
+def _must_accept(run: Run) -> Map:
+    """Something ordinary, which the backend takes, so that a refusal says something."""
+    ordinary = run.find(ANY_SETTING)
+    if not ordinary:
+        raise NotApplicable(f"the backend supports no {ANY_SETTING.what}")
+    try:
+        run.forward(run.input(run.shape(2, 2, ordinary[0].spatial_shape)), ordinary[0], seed=run.seed)
+    except CheckFailure as error:
+        raise NotJudged(f"what is right is refused too: {error.args[0].splitlines()[0]}") from error
+    return ordinary[0]
+
+
+@check("recover", ANY_SETTING)
+def bad_arguments(run: Run) -> Outcome:
+    """A drop_prob outside [0, 1] and a block_size below 1 or of wrong length are refused; what is not is told."""
+    one = _must_accept(run)
+    x = run.input(run.shape(2, 2, one.spatial_shape))
+    p, b = one.drop_prob, one.block_size
+    wrong: list[tuple[str, Any, Any]] = [(f"drop_prob {bad}", bad, b) for bad in (-0.1, 1.5, 10.0, float("nan"))]
+    wrong += [(f"block_size {bad}", p, bad) for bad in (0, -1, 2.5, (3,) * (1 + len(one.spatial_shape)))]
+    taken = [what for what, drop_prob, block in wrong if run.calls.refuses(x, drop_prob, block) is not None]
+    return Outcome("not refused: " + ", ".join(taken) if taken else "refused", reported=bool(taken))
+
+
+@check("recover", ANY_SETTING)
+def scalar_types(run: Run) -> Outcome:
+    """NumPy's numbers and the int 1 are taken as drop_prob and block_size; what is refused is told."""
+    one = _must_accept(run)
+    x = run.input(run.shape(2, 2, one.spatial_shape))
+    p, b = one.drop_prob, one.block_size
+    given: list[tuple[str, Any, Any]] = [
+        (f"drop_prob {kind.__name__}", kind(p), b) for kind in (np.float32, np.float64)
+    ]
+    if isinstance(b, int):
+        given.append(("block_size int64", p, np.int64(b)))
+    if run.backend.is_for(one.spatial_shape, b, 1.0):
+        given.append(("drop_prob 1 as an int", 1, b))
+    refused = [what for what, drop_prob, block in given if run.calls.refuses(x, drop_prob, block) is None]
+    return Outcome("refused: " + ", ".join(refused) if refused else "taken", reported=bool(refused))
+
+
+@check("recover", DROPS_ALL, statistical=True, after=(*OUTPUT, *_RATES), judges=True)
+def drop_prob_one(run: Run) -> Outcome:
+    """With drop_prob 1 rates, mask, scale and values are right, also where every cell is dropped."""
+    return _judge_and_count(run, run.needed())
+
+
+@check("recover", ANY_MAP, after=(*OUTPUT, "input_unmodified"), judges=True)
 def non_contiguous_input(run: Run) -> Outcome:
     """Whatever the memory order of x, mask, scale and values are right."""
     redrawn = False
     maps = run.needed()
-    for one in maps:
-        for dtype in run.backend.dtypes:
-            contiguous = run.input(run.shape(3, 3, one.spatial_shape), dtype)
-            expected = run.forward(contiguous, one, seed=run.seed)
-            rules, data_format = run.backend.rules, run.backend.data_format
-            known = {found.check for found in find_problems(contiguous, expected, one.block_size, data_format, rules)}
-            only = tuple({"channel_sharing", "legal_blocks", "scale", "values"} - known)
-            for x in (
-                np.repeat(contiguous, 2, axis=-1)[..., ::2],
-                np.flip(contiguous).copy()[(slice(None, None, -1),) * contiguous.ndim],
-                np.asfortranarray(contiguous),
-            ):
-                y = run.forward(x, one, seed=run.seed, own_copy=False)
-                run.judge(x, y, one, run.check_call(), only=only)
-                redrawn |= not same(y, expected)
+    number = 0
+    for one, dtype in itertools.product(maps, run.backend.dtypes):
+        contiguous = run.input(run.shape(3, 3, one.spatial_shape), dtype)
+        expected = run.forward(contiguous, one, seed=run.seed)
+        number = 0
+        for x in memory_orders(contiguous, run.layout(contiguous).channel_axis):
+            y = run.forward(x, one, seed=run.seed)
+            # An x with other values has other y, and the same mask.
+            redrawn |= bool((run.dropped(x, y) != run.dropped(contiguous, expected)).any())
+            number += 1
+    if not run.backend.reseeds:
+        redrawn = False
     note = ": with one seed, the draw depends on the memory order" if redrawn else ""
-    return Outcome(f"{3 * len(maps)} arrays for each of dtypes {', '.join(run.backend.dtypes)}{note}", reported=redrawn)
+    return Outcome(
+        f"{number * len(maps)} arrays for each of dtypes {', '.join(run.backend.dtypes)}{note}", reported=redrawn
+    )
 
 
-@check("recover", ANY_MAP)
+def memory_orders(x: NDArray[Any], channel_axis: int) -> list[NDArray[Any]]:
+    """The same x, and one whose samples are all the first, in other orders of memory."""
+    read_only = x.copy()
+    read_only.flags.writeable = False
+    other = np.moveaxis(
+        np.ascontiguousarray(np.moveaxis(x, channel_axis, 1 if channel_axis != 1 else -1)), 1, channel_axis
+    )
+    if channel_axis == 1:
+        other = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
+    return [
+        np.repeat(x, 2, axis=-1)[..., ::2],
+        np.flip(x).copy()[(slice(None, None, -1),) * x.ndim],
+        np.asfortranarray(x),
+        other,  # as NHWC memory seen as NCHW
+        np.broadcast_to(x[:1], x.shape),  # a stride of 0, and read-only
+        read_only,
+    ]
+
+
+@check("recover", ANY_MAP, after=OUTPUT, judges=True)
 def batch_of_one(run: Run) -> Outcome:
     """A batch of one sample, of one channel, has the right shape, mask, scale and values."""
-    for one in run.needed():
-        for channels in (1, 3):
-            x = run.input(run.shape(1, channels, one.spatial_shape))
-            for seed in run.seeds(6):
-                run.judge(x, run.forward(x, one, seed=seed), one, run.forward_call(x, one, seed=seed))
+    maps = run.needed()
+    if all(run.batch(1, 1, one.spatial_shape)[0] != 1 for one in maps):
+        raise NotApplicable("the backend is built for more than one sample")
+    for one, dtype, channels in itertools.product(maps, run.backend.dtypes, (1, 3)):
+        x = run.input(run.shape(1, channels, one.spatial_shape), dtype)
+        for seed in run.seeds(6 if dtype == run.dtype else 1):
+            run.forward(x, one, seed=seed)
     return Outcome(f"{run.draws} masks")
 
 
@@ -161,20 +213,23 @@ def batch_of_one(run: Run) -> Outcome:
 def empty_batch(run: Run) -> Outcome:
     """A batch of no samples gives an empty output of the same shape and dtype."""
     for one in run.needed():
+        if run.batch(0, 3, one.spatial_shape)[0]:
+            raise NotApplicable("the backend is built for batches of one size")
         x = run.input(run.shape(0, 3, one.spatial_shape))
-        for training in (True, False):
-            y = run.forward(x, one, seed=run.seed, training=training)
-            run.judge(x, y, one, run.forward_call(x, one, seed=run.seed, training=training))
+        for mode in run.backend.modes:
+            run.forward(x, one, seed=run.seed, training=mode == "training")
     return Outcome()
 
 
 _SPECIAL = ("0", "-0", "large", "smallest normal", "inf", "-inf", "nan")
 
 
-@check("recover", ANY_MAP)
+@check("recover", ANY_MAP, after=(*OUTPUT, "same_seed_same_output"))
 def special_values(run: Run) -> Outcome:
     """Zeros, large and tiny values, infinities and NaN change nothing elsewhere and are multiplied like any other."""
     notes: set[str] = set()
+    if not run.backend.reseeds:
+        raise NotApplicable("the backend takes no seeds, and such an x does not show its mask")
     for one in run.needed():
         for dtype in run.backend.dtypes:
             x = run.input(run.shape(3, 3, one.spatial_shape), dtype)
@@ -185,9 +240,9 @@ def special_values(run: Run) -> Outcome:
 
 def _special_values(run: Run, one: Map, x: NDArray[Any], seed: int) -> set[str]:
     """Compare the output of an x with special values with that of an ordinary one of the same mask."""
-    plain = np.asarray(run.forward(x, one, seed=seed))
+    plain = run.forward(x, one, seed=seed)
     dropped = run.dropped(x, plain)
-    if plain.shape != x.shape or dropped.all():
+    if dropped.all():
         return set()
     factor = np.where(dropped, 0.0, np.nan_to_num(plain.astype(np.float64)) / x.astype(np.float64))
     dtype = coarser(x.dtype, plain.dtype)
@@ -198,7 +253,16 @@ def _special_values(run: Run, one: Map, x: NDArray[Any], seed: int) -> set[str]:
     given = x.copy()
     for number, value in enumerate(special.values()):
         given[kind == number] = np.array(value).astype(x.dtype)
-    y = np.asarray(run.forward(given, one, seed=seed)).astype(np.float64)
+    y = run.forward(given, one, seed=seed, readable=False).astype(np.float64)
+    ordinary = kind < 0
+    if ((y == 0) != dropped)[ordinary].any():
+        changed = np.count_nonzero(((y == 0) != dropped)[ordinary])
+        raise CheckFailure(
+            "with one seed, the mask must not depend on the values of x, but with zeros, infinities and NaN in some "
+            f"cells {changed} of the {np.count_nonzero(ordinary)} others change\n"
+            f"on {one}, dtype {x.dtype}\nreproduce: {run.check_call()}",
+            dtype=x.dtype.name,
+        )
     with np.errstate(all="ignore"):
         expected = given.astype(np.float64) * factor
         overflowed = expected.astype(dtype).astype(np.float64)  # a product may leave the range of the dtype
@@ -221,6 +285,7 @@ def _special_values(run: Run, one: Map, x: NDArray[Any], seed: int) -> set[str]:
             f"a {'dropped' if dropped[index] else 'kept'} cell with the value {given[index]} ({name[index]}) must "
             f"become {expected[index]:.9g}, and becomes {y[index]:.9g}, at index {index}; in "
             f"{np.count_nonzero(~right)} cells with values {', '.join(sorted(set(name[~right])))}\n"
-            f"on {one}, dtype {x.dtype}\nreproduce: {run.check_call()}"
+            f"on {one}, dtype {x.dtype}\nreproduce: {run.check_call()}",
+            dtype=x.dtype.name,
         )
     return notes

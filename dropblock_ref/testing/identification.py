@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from scipy import ndimage, special
 
 from ..arguments import check_instance, check_integer, describe_error
+from ..call import find_layout
 from ..convention import CHOICES, CONVENTIONS, PAPER, Convention
-from ..layout import find_layout
 from ..picture import picture
-from ..seed_probability import gamma as seed_probability
+from ..stages import gamma as seed_probability
 from ..theory import drop_probability, expected_drop_fraction
 from .backend import Backend
 from .observation import coarser, make_input, read_dropped, ulp
@@ -48,7 +48,7 @@ class _Box:
         return (in_2d if self.ndim == 2 else in_3d,) * self.ndim
 
     def accepts(self, spatial_shape: tuple[int, ...], block_size: Any) -> bool:
-        return self.backend.accepts is None or bool(self.backend.accepts(spatial_shape, block_size))
+        return self.backend.is_for(spatial_shape, block_size)
 
     def learn(self, name: str, values: Sequence[Any], text: str) -> None:
         self.answers[name] = Answer(name, tuple(values), text)

@@ -1,4 +1,4 @@
-"""The maps that checks try; each check takes those that the backend supports.
+"""The settings that checks try, and the property of each kind, by which others are found where these are not accepted.
 
 They are as small as the property allows, and only the checks about non-square maps, even or per-axis blocks use such
 maps, so that a check that fails names the fault.
@@ -6,12 +6,14 @@ maps, so that a check that fails names the fault.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sized
 
-from .check import Map
+from ..convention import Convention
+from ..theory import expected_drop_fraction
+from .settings import Map, Needs
 
 ORDINARY = (Map((9, 9), 3), Map((12, 12), 5, 0.2), Map((5, 5, 5), 3), Map((7, 7, 7), 5, 0.3))
-ANY_MAP = (ORDINARY, "ordinary map")
 NON_SQUARE = (
     Map((5, 11), 3),
     Map((11, 5), 3),
@@ -78,6 +80,73 @@ DROP_PROB_ONE = (
     Map((3, 3, 3), 3, 1.0),
     Map((5, 5, 5), 3, 1.0),
 )
+
+SMALL_DROP_PROB = (Map((9, 9), 3, 0.01), Map((9, 9), 1, 0.3), Map((5, 5, 5), 3, 0.01), Map((5, 5, 5), 1, 0.3))
+
+
+def _drops(one: Map, rules: Convention) -> bool:
+    """Often enough that a batch shows it, and not everything."""
+    f = expected_drop_fraction(one.drop_prob, one.block_size, one.spatial_shape, convention=rules)
+    return 1e-3 <= f <= 0.98
+
+
+def _small(one: Map, rules: Convention) -> bool:
+    return math.prod(one.spatial_shape) <= 28 * 28 and _drops(one, rules)
+
+
+def _oblong(one: Map, rules: Convention) -> bool:
+    return len(set(one.spatial_shape)) > 1 and _drops(one, rules)
+
+
+def _even(one: Map, _: Convention) -> bool:
+    return any(b % 2 == 0 for b in one.sides)
+
+
+def _per_axis(one: Map, rules: Convention) -> bool:
+    return isinstance(one.block_size, tuple) and len(set(one.block_size)) > 1 and _drops(one, rules)
+
+
+def _block_of_one(one: Map, rules: Convention) -> bool:
+    return all(b == 1 for b in one.sides) and math.prod(one.spatial_shape) > 1 and _small(one, rules)
+
+
+def _block_of_map_size(one: Map, rules: Convention) -> bool:
+    return one.sides == one.spatial_shape and max(one.sides) > 1 and _small(one, rules)
+
+
+def _one_cell(one: Map, rules: Convention) -> bool:
+    return math.prod(one.spatial_shape) == 1 and _drops(one, rules)
+
+
+def _oversize(one: Map, _: Convention) -> bool:
+    return math.prod(one.spatial_shape) <= 100 and any(b > S for b, S in zip(one.sides, one.spatial_shape, strict=True))
+
+
+def _drop_prob_one(one: Map, _: Convention) -> bool:
+    return one.drop_prob == 1 and math.prod(one.spatial_shape) <= 200
+
+
+def _many_cells(one: Map, _: Convention) -> bool:
+    return 2**16 <= math.prod(one.spatial_shape) <= 2**17
+
+
+ANY_SETTING = Needs("setting that was tried", ORDINARY)
+ANY_MAP = Needs("setting that drops between 0.1 % and 98 %", ORDINARY, _drops)
+NON_SQUARE_MAP = Needs("non-square map", NON_SQUARE, _oblong)
+EVEN_BLOCK = Needs("even block", EVEN, _even)
+EVEN_BLOCK_REFUSED = Needs("even block", EVEN, _even, refused=True)
+PER_AXIS_BLOCK = Needs("block with a size per axis", PER_AXIS, _per_axis)
+ONE_CELL_BLOCK = Needs("block of one cell", BLOCK_OF_ONE, _block_of_one)
+MAP_SIZED_BLOCK = Needs("block of the map's size", BLOCK_OF_MAP_SIZE, _block_of_map_size)
+ONE_CELL_MAP = Needs("map of one cell", ONE_CELL, _one_cell)
+OVERSIZE_BLOCK = Needs("block larger than the map", OVERSIZE, _oversize, refused=True)
+DROPS_ALL = Needs("drop_prob of 1", DROP_PROB_ONE, _drop_prob_one)
+LARGE_MAP = Needs("setting that drops between 0.1 % and 98 %", LARGE, _drops, most=1)
+REALISTIC_MAP = Needs("setting that drops between 0.1 % and 98 %", REALISTIC, _drops, most=1)
+DESIGNED_MAP = Needs("map of at most 784 cells", (*DESIGNED, *DESIGNED_FURTHER), _small, most=1)
+SMALL_MAP = Needs("map of at most 784 cells", SMALL, _small, most=1)
+HUGE_MAP = Needs("map of some 70,000 cells", MANY_CELLS, _many_cells, most=1)
+REPLAYED = Needs("setting that drops between 0.1 % and 98 %", (*ORDINARY, *NON_SQUARE, *EVEN, *PER_AXIS), _drops)
 
 
 def kinds(maps: Sized) -> str:

@@ -5,18 +5,17 @@ This is the second of the oracle's three levels, and the first when the seeds ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..arguments import FLOATING_DTYPES, check_choice, check_integer, check_shape
+from ..call import Layout, counted_axes, find_layout
 from ..convention import Convention
-from ..dilation import keep_mask, recover_seeds
-from ..layout import Layout, find_layout
-from ..normalization import counted_axes, scale
 from ..picture import picture
+from ..stages import keep_mask, recover_seeds, scale
 
 MAX_ULPS = 4.0  # values may differ from the float64 product x * scale by so many units in the last place of x's dtype
 
@@ -140,13 +139,14 @@ def find_problems(
                     + picture(mask[layout.map_index(sample, channel)]),
                 )
             )
-            return problems
-        mask = first
-    problem = _check_mask(mask, block_size, data_format, convention, layout, seeds)
-    if problem is None:
-        factor = scale(mask, data_format=data_format, convention=convention)
-        problem = find_value_problem(x, y, mask, factor, convention, layout, drop_prob)
-    return problems if problem is None else [*problems, problem]
+            # Blocks, scale and values are judged all the same, with the masks that there are.
+            convention, seeds = replace(convention, shared_channels=False), None
+        else:
+            mask = first
+    factor = scale(mask, data_format=data_format, convention=convention)
+    of_mask = _check_mask(mask, block_size, data_format, convention, layout, seeds)
+    of_values = find_value_problem(x, y, mask, factor, convention, layout, drop_prob)
+    return problems + [problem for problem in (of_mask, of_values) if problem is not None]
 
 
 def _check_mask(

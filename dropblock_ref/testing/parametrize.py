@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import unittest
 from collections.abc import Callable, Iterable
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import pytest
 
-from ..arguments import describe
 from .backend import Backend
-from .check import Check, CheckFailure, Run
-from .oracle import select_checks, validate_backend
+from .check import CheckFailure, Run
+from .oracle import BoundCheck, Completeness, bind_checks, check_backends
 
 
 def parametrize_with_checks(
-    backends: Iterable[Backend],
+    backends: Iterable[Backend | Callable[[], Backend]] | None = None,
     *,
     checks: str | Iterable[str] | None = None,
     seed: int = 0,
@@ -24,22 +24,27 @@ def parametrize_with_checks(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Parametrize a test over backends and the checks that apply to them, as scikit-learn's decorator of that name.
 
+    Every test draws for itself: nothing is taken over from another one, or from other parameters of the same one. One
+    more test, ``complete``, says without a call whether the declarations leave enough to judge.
+
     Parameters
     ----------
-    backends : iterable of Backend
-        The implementations under test. A check in `expected_failures` becomes a strict xfail.
+    backends : iterable of Backend, or of functions that return one; optional
+        The implementations under test. A function is called in the test. Without any the test has the parameter `check`
+        alone, and calls it with a Backend of its own, of a fixture for example.
     checks, seed, false_alarm
         As for `check_backend`; `false_alarm` is the budget of all tests of one backend together.
 
     Returns
     -------
     decorator
-        For a test function with the parameters `backend` and `check`, which calls ``check(backend)``.
+        For a test function with the parameters `backend` and `check`, which calls ``check(backend)``. A check in
+        `expected_failures` is an xfail where it fails, and a failure where it passes.
 
     Raises
     ------
     TypeError, ValueError
-        As `check_backend`, or if no check applies to a backend.
+        As `check_backend`.
 
     Examples
     --------
@@ -56,38 +61,66 @@ def parametrize_with_checks(
     >>> [case.id for case in test_drop_block.pytestmark[0].args[1]][:2]
     ['numpy-replayed_mask', 'numpy-replayed_values']
     """
+    bound = bind_checks(checks, seed, false_alarm)
+    tests = [PytestCheck(one) for one in bound]
+    if backends is None:
+        mark = pytest.mark.parametrize("check", [pytest.param(one, id=str(one)) for one in tests])
+        return lambda function: mark(_refuse_test_cases(function))
     parameters = []
-    selected, quick = select_checks(checks)
-    if not isinstance(backends, Iterable):
-        raise TypeError(f"backends must be an iterable of Backend, got {describe(backends)}")
-    for backend in backends:
-        seed, false_alarm = validate_backend(backend, seed, false_alarm)
-        # One run for all tests of a backend, so that checks that look at the same draws share them. A failure is a
-        # failure here: pytest's own strict xfail stands for an expected one.
-        run = Run(replace(backend, expected_failures={}), seed, false_alarm, quick)
-        for one in selected:
-            if _applies(one, run):
-                reason = backend.expected_failures.get(one.name)
-                marks = () if reason is None else pytest.mark.xfail(reason=reason, strict=True, raises=CheckFailure)
-                name = f"{backend.name}-{one.name}"
-                parameters.append(pytest.param(run.backend, partial(_run_check, run, one), id=name, marks=marks))
-        if not any(_applies(one, run) for one in selected):
-            raise ValueError(f"no check applies to backend {backend.name!r}: {selected[0].idle(run)}")
-    return pytest.mark.parametrize(("backend", "check"), parameters)
+    for backend in check_backends(backends):
+        name = backend.name if isinstance(backend, Backend) else getattr(backend, "__name__", type(backend).__name__)
+        apply = [one for one in tests if not isinstance(backend, Backend) or one.applies(backend)]
+        parameters += [pytest.param(backend, one, id=f"{name}-{one}") for one in apply]
+    mark = pytest.mark.parametrize(("backend", "check"), parameters)
+    return lambda function: mark(_refuse_test_cases(function))
 
 
-def _applies(one: Check, run: Run) -> bool:
-    try:
-        return one.idle(run) is None
-    except CheckFailure:  # the backend's `accepts` fails: a failure of the test, which says so
-        return True
+@dataclass(frozen=True)
+class PytestCheck:
+    """A check as a pytest test calls it."""
+
+    bound: BoundCheck | Completeness
+
+    def __str__(self) -> str:
+        return str(self.bound)
+
+    def applies(self, backend: Backend) -> bool:
+        """Whether the backend, by its own word, has what the check is about."""
+        if isinstance(self.bound, Completeness):
+            return True
+        try:
+            return self.bound.check.idle(Run(backend, 0, 1e-9)) is None
+        except CheckFailure:  # the backend's `accepts` fails: a failure of the test, which says so
+            return True
+
+    def __call__(self, backend: Backend | Callable[[], Backend]) -> None:
+        """Fail, skip or xfail where the check does not pass."""
+        __tracebackhide__ = True
+        given = backend if isinstance(backend, Backend) else backend()
+        if isinstance(self.bound, Completeness):
+            self.bound(given)
+            return
+        result = self.bound.result(given)
+        if result.status == "failed":
+            raise CheckFailure(result.message)
+        if result.status == "expected_failure":
+            pytest.xfail(result.message)
+        if result.status in {"not_applicable", "not_judged"}:
+            pytest.skip(f"{result.status.replace('_', ' ')}: {result.message}")
 
 
-def _run_check(run: Run, one: Check, backend: Backend) -> None:
-    if backend is not run.backend:
-        raise ValueError(f"check must be called with the backend of its own test, {run.backend.name!r}")
-    result = one.run(run)
-    if result.status == "failed":
-        raise CheckFailure(result.message)
-    if result.status == "not_applicable":  # which only the draws could tell
-        pytest.skip(result.message)
+def _refuse_test_cases(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Say what to use where pytest cannot pass parameters: in a method of a unittest.TestCase."""
+
+    @wraps(function)
+    def test(*given: Any, **parameters: Any) -> Any:
+        __tracebackhide__ = True
+        if "check" not in parameters and given and isinstance(given[0], unittest.TestCase):
+            raise TypeError(
+                "parametrize_with_checks cannot decorate a method of unittest.TestCase, to which pytest passes no "
+                "parameters; use: for backend, check in iterate_checks(backends): with self.subTest(check=str(check)): "
+                "check(backend)"
+            )
+        return function(*given, **parameters)
+
+    return test

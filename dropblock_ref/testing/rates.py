@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arguments import check_block_size
+from ..call import place_block
 from ..convention import Convention
-from ..geometry import place_block
-from ..seed_probability import gamma
+from ..coverage import covering
+from ..stages import gamma
 from ..theory import drop_probability
 from .check import Map
 from .statistics import SURE, binomial_detectable, binomial_p_values
@@ -75,7 +76,7 @@ def joint_probability(one: Map, rules: Convention) -> tuple[NDArray[np.float64],
     """P(u and v dropped), and n(u, v), for all pairs of cells of a small map."""
     block = place_block(one.block_size, one.spatial_shape, rules)
     positions = [np.indices((S, S)) for S in one.spatial_shape]
-    both: NDArray[np.int64] = reduce(np.kron, [block.covering(axis, u, v) for axis, (u, v) in enumerate(positions)])
+    both: NDArray[np.int64] = reduce(np.kron, [covering(block, axis, u, v) for axis, (u, v) in enumerate(positions)])
     n = np.diagonal(both)
     q = 1 - gamma(one.drop_prob, one.block_size, one.spatial_shape, convention=rules)
     return 1 - q ** n[:, None] - q**n + q ** (n[:, None] + n - both), both

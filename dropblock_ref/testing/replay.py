@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..seed_probability import gamma
-from ..seeds import mask_shape, sample_seeds
+from ..call import mask_shape
+from ..stages import gamma, sample_seeds
 from .backend import Backend
 from .check import CheckFailure, Map, Outcome, Run, check
-from .maps import EVEN, NON_SQUARE, ORDINARY, PER_AXIS
+from .maps import REPLAYED
 from .observation import MAX_ULPS
-
-_REPLAYED = ((*ORDINARY, *NON_SQUARE, *EVEN, *PER_AXIS), "map for replay")
 
 
 def _unless_seeds_known(backend: Backend) -> str | None:
     if backend.draw_seeds is None and backend.apply is None:
         return "the backend has neither draw_seeds nor apply"
+    if backend.apply is None and not backend.reseeds:
+        return "the backend takes no seeds, and has no apply"
     return None
 
 
@@ -33,13 +32,12 @@ def _replays(run: Run) -> Iterator[tuple[NDArray[Any], Any, Map, NDArray[np.bool
             x = run.input(run.shape(3, 2, one.spatial_shape), dtype)
             expected_shape = mask_shape(x.shape, run.layout(x), rules)
             for seed in run.seeds(3):
-                if backend.draw_seeds is not None:
+                if backend.draw_seeds is not None and backend.reseeds:
                     call = (
                         f"backend.draw_seeds({x.shape}, {dtype!r}, {one.drop_prob}, {one.block_size!r}, seed={seed}); "
                         + run.forward_call(x, one, seed=seed)
                     )
-                    draw = partial(backend.draw_seeds, x.shape, dtype, one.drop_prob, one.block_size, seed=seed)
-                    seeds = run.call(draw, call)
+                    seeds = run.draw_seeds(x.shape, dtype, one, seed=seed, call=call)
                     if not isinstance(seeds, np.ndarray) or seeds.dtype != np.bool_ or seeds.shape != expected_shape:
                         kind = type(seeds).__name__
                         if isinstance(seeds, np.ndarray):
@@ -59,12 +57,10 @@ def _replays(run: Run) -> Iterator[tuple[NDArray[Any], Any, Map, NDArray[np.bool
                         f"{one.block_size!r}, {x.shape}, rng={seed}, data_format={backend.data_format!r}, "
                         f"convention={rules.name!r}); backend.apply(x, seeds, {one.block_size!r})"
                     )
-                    run.draws += run.masks(x)
-                    y = run.call(partial(backend.apply, x.copy(), injected.copy(), one.block_size), call)
-                    yield x, y, one, injected, call
+                    yield x, run.apply(x, injected, one, call=call), one, injected, call
 
 
-@check("replay", _REPLAYED, unless=_unless_seeds_known)
+@check("replay", REPLAYED, unless=_unless_seeds_known, after=("same_seed_same_output",))
 def replayed_mask(run: Run) -> Outcome:
     """With known seeds, the mask drops exactly their blocks."""
     for x, y, one, seeds, call in _replays(run):
@@ -72,7 +68,7 @@ def replayed_mask(run: Run) -> Outcome:
     return Outcome(f"{run.draws} masks equal bit for bit")
 
 
-@check("replay", _REPLAYED, unless=_unless_seeds_known)
+@check("replay", REPLAYED, unless=_unless_seeds_known, after=("replayed_mask",))
 def replayed_values(run: Run) -> Outcome:
     """With known seeds, the values are x * scale."""
     for x, y, one, seeds, call in _replays(run):

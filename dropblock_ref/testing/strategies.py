@@ -17,10 +17,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ..arguments import FLOATING_DTYPES, check_choice, describe
+from ..call import DATA_FORMATS, Layout, accepts_block, find_layout, place_block
 from ..convention import CHOICES, CONVENTIONS, Convention, find_convention
-from ..dilation import keep_mask
-from ..geometry import accepts_block, place_block
-from ..layout import DATA_FORMATS, Layout, find_layout
+from ..stages import keep_mask
 from .case import ORDERS, SPECIAL, Case
 
 __all__ = [
@@ -82,6 +81,7 @@ def conventions(*, published: bool = True, own: bool = True) -> st.SearchStrateg
         "name": st.just("own"),
         "source": st.just("drawn by hypothesis"),
         "shared_channels": st.booleans(),
+        "shared_samples": st.booleans(),
         "epsilon": st.sampled_from((0.0, 1e-7, 1e-6, 0.5, 1.0, 3.0)),
         "oversize_block": st.sampled_from([value for value in CHOICES["oversize_block"] if value != "unclipped"]),
     }
@@ -673,6 +673,7 @@ def cases(
     drop_probs: Iterable[float] | None = None,
     min_samples: int = 0,
     max_samples: int = 2,
+    min_channels: int = 1,
     max_channels: int = 3,
     max_cells: int | None = None,
     max_seeds: int = 8,
@@ -693,7 +694,7 @@ def cases(
         As for the strategy `settings`; without effect where `settings` is given.
     data_formats : sequence of str
         Orders of the axes to draw from, as far as they are for maps of the drawn rank.
-    min_samples, max_samples, max_channels, max_cells
+    min_samples, max_samples, min_channels, max_channels, max_cells
         As for the strategy `shapes`.
     max_seeds : int
         So many seeds at most, or (now and then) all.
@@ -741,6 +742,7 @@ def cases(
     of_x = {
         "min_samples": min_samples,
         "max_samples": max_samples,
+        "min_channels": min_channels,
         "max_channels": max_channels,
         "max_cells": max_cells,
     }

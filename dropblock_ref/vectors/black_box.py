@@ -15,11 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arguments import FLOATING_DTYPES, as_array, check_floating, check_probability
-from ..convention import PAPER, Convention, find_convention
-from ..geometry import place_block
-from ..layout import find_layout
-from ..normalization import counted_axes
-from ..seed_probability import calibrate
+from ..call import counted_axes, find_layout, place_block
+from ..convention import Convention, find_convention
+from ..coverage import calibrated_gamma
 from ..testing import rates
 from ..testing.assertions import check_false_alarm, check_readable, largest_block_fraction
 from ..testing.check import Map
@@ -62,7 +60,7 @@ def verify_black_box(
     block_size: Any,
     *,
     data_format: str = "channels_first",
-    convention: Convention | str = PAPER,
+    convention: Convention | str = "paper",
     false_alarm: float = 1e-9,
 ) -> Report:
     """Judge outputs that an implementation drew with its own random numbers.
@@ -299,7 +297,7 @@ class _RateTest:
         """Whether a gamma that drops this fraction is missed with probability MISS at most."""
         if fraction not in self.spreads:
             block = place_block(self.one.block_size, self.one.spatial_shape, self.rules)
-            other = calibrate(fraction, block, self.one.spatial_shape)
+            other = calibrated_gamma(fraction, block)
             where = self.one.block_size, self.one.spatial_shape
             self.spreads[fraction] = drop_fraction_variance(None, *where, gamma=other, convention=self.rules)
         missed = drop_fraction_deviation(masks, fraction, self.spreads[fraction], self.part, MISS)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import product
 
 from ..arguments import FLOATING_DTYPES
+from ..call import accepts_block
 from ..convention import CONVENTIONS
-from ..geometry import accepts_block
 
 Triple = tuple[int, int, int]
 

@@ -22,9 +22,8 @@ from ..arguments import (
     check_shape,
     describe_error,
 )
+from ..call import Layout, find_layout, mask_shape
 from ..convention import Convention
-from ..layout import Layout, find_layout
-from ..seeds import mask_shape
 from .npy import read_data, read_header
 from .write import FORMAT, VERSION
 

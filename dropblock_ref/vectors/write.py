@@ -19,11 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..call import find_layout, mask_shape, place_block
 from ..convention import CONVENTIONS
 from ..dropblock import trace, vjp
-from ..geometry import place_block
-from ..layout import find_layout
-from ..seeds import mask_shape
 from ..testing.observation import find_dtype
 from .cases import CASES, SMALL_CASES, Case
 

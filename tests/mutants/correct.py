@@ -227,6 +227,31 @@ class DropBlock:
         return maps if self.channels_first else np.moveaxis(maps, 1, -1)
 
 
+class Informed(DropBlock):
+    """A DropBlock whose stages know what the present call is about: a home for bugs that show in some calls only."""
+
+    x: Array
+    p: float
+    block: Block
+    training: bool
+    seed: int | None
+    mask: Mask | None = None
+
+    def begin(
+        self, x: Any, drop_prob: Any, block_size: Any, training: bool, seed: int | None, /
+    ) -> tuple[Array, tuple[Mask, Scale] | None]:
+        self.x, self.training, self.seed, self.mask = self.to_maps(np.asarray(x)), training, seed, None
+        return super().begin(x, drop_prob, block_size, training, seed)
+
+    def judge(self, shape: Shape, drop_prob: Any, block_size: Any, /) -> tuple[float, Block]:
+        self.p, self.block = super().judge(shape, drop_prob, block_size)
+        return self.p, self.block
+
+    def sample(self, shape: Shape, p: float, block: Block, rng: np.random.Generator, /) -> tuple[Mask, Scale]:
+        self.mask, scale = super().sample(shape, p, block, rng)
+        return self.mask, scale
+
+
 def in_spatial_order(cells: Mask) -> Mask:
     """(*spatial, N, C) in memory seen as maps: steps along a spatial axis are then long runs, thus fast."""
     return np.moveaxis(cells, (-2, -1), (0, 1))

@@ -1,19 +1,21 @@
 """A mutant: a backend with exactly one planted bug, and the checks of the oracle that must find it.
 
-A bug is a subclass of the correct DropBlock that replaces one stage; `Bugs` collects those of one stage.
+A bug is a subclass of the correct DropBlock that replaces one stage; `Bugs` collects those of one kind.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
 from dropblock_ref.convention import Convention
 from dropblock_ref.testing.backend import Backend
+from dropblock_ref.testing.report import Report
 
+from .case import Case
 from .correct import DropBlock, make_backend
 
 Kind = TypeVar("Kind", bound=type[DropBlock])
@@ -28,6 +30,71 @@ class Mutant:
     bug: str  # one sentence
     make: Callable[[], Backend]
     caught_by: frozenset[str]  # at least one of these checks must fail
+    first: frozenset[str] = frozenset()  # the first check that fails is one of these, which name the cause
+    at: Case = field(default_factory=Case)  # where the bug shows
+    not_passed: frozenset[str] = frozenset()  # checks that must fail or be "not_judged", however much else is wrong
+    reported: bool = False  # a correct backend may do so: one of `caught_by` is "reported", and none fails
+    costly: str = ""  # why a run of ordinary cost does not find it
+
+
+# One fault shows in several checks, and none of them is untrue: a wrong scale is wrong on a map that is not square, too.
+_EDGES = frozenset(
+    [
+        "non_square_maps",
+        "even_blocks",
+        "per_axis_blocks",
+        "block_of_one",
+        "block_of_map_size",
+        "one_cell_map",
+        "oversize_block",
+        "drop_prob_one",
+        "batch_of_one",
+        "search",
+    ]
+)
+_RATES = frozenset(
+    [
+        "map_rate",
+        "dtype_rates",
+        "cell_rates",
+        "block_of_one",
+        "block_of_map_size",
+        "one_cell_map",
+        "oversize_block",
+        "drop_prob_one",
+    ]
+)
+
+
+def besides(names: frozenset[str]) -> frozenset[str]:
+    """The checks that may fail where these may."""
+    more = {"search"}
+    if names & {"legal_blocks", "scale", "values", "channel_sharing", "shape_and_dtype"}:
+        more |= _EDGES
+    if names & {"map_rate", "cell_rates", "legal_blocks"}:
+        more |= _RATES
+    return names | more
+
+
+def complaints(mutant: Mutant, report: Report) -> list[str]:
+    """What is not as it must be in the oracle's report of a whole run over the mutant.
+
+    The first check that fails names the cause, no check accuses what is right, and what the first fault has made
+    impossible to judge is "not_judged". The mutants without `first` must only be caught.
+    """
+    failed = [result.name for result in report.failures]
+    if mutant.reported:
+        told = {result.name for result in report.results if result.status == "reported"}
+        wrong = [f"fails {name}, which may only report it" for name in failed]
+        return wrong if told & mutant.caught_by else [*wrong, f"is not reported by any of {sorted(mutant.caught_by)}"]
+    if not failed:
+        return ["is PASSED" if report.passed else "is not caught"]
+    if not mutant.first:
+        return [] if mutant.caught_by & set(failed) else [f"is caught by {failed[0]} only"]
+    wrong = [] if failed[0] in mutant.first else [f"fails {failed[0]} first, which is not the cause"]
+    wrong += [f"fails {name}, which is right" for name in failed if name not in besides(mutant.caught_by)]
+    passed = {result.name for result in report.results if result.status == "passed"}
+    return wrong + [f"passes {name}" for name in sorted(passed & mutant.not_passed)]
 
 
 def correct_twin(backend: Backend) -> Backend:
@@ -44,10 +111,11 @@ def correct_twin(backend: Backend) -> Backend:
 
 
 class Bugs:
-    """The mutants of one stage, in the order in which they are written."""
+    """The mutants of one kind, in the order in which they are written; with `causes` they say what must fail first."""
 
-    def __init__(self, stage: str) -> None:
+    def __init__(self, stage: str, *, causes: bool = False) -> None:
         self.stage = stage
+        self.causes = causes
         self.mutants: list[Mutant] = []
 
     def plant(
@@ -55,13 +123,21 @@ class Bugs:
         bug: str,
         caught_by: str,
         *,
+        first: str = "",
+        at: Case = Case(),  # noqa: B008  (frozen)
         convention: Convention | str = "paper",
         data_format: str = "channels_first",
         ndims: tuple[int, ...] = (2,),
         dtypes: tuple[str, ...] = ("float32",),
         replay: bool = False,
+        not_passed: str = "",
+        reported: bool = False,
+        costly: str = "",
     ) -> Callable[[Kind], Kind]:
-        """Class decorator: enter the class, named in snake case; a black box unless `replay`."""
+        """Class decorator: enter the class, named in snake case; a black box unless `replay`.
+
+        What fails first is one of `first`, by default the first name of `caught_by` where the kind says `causes`.
+        """
 
         def enter(kind: Kind) -> Kind:
             name = re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
@@ -76,7 +152,22 @@ class Bugs:
                 with_draw_seeds=replay,
                 with_apply=replay,
             )
-            self.mutants.append(Mutant(name, self.stage, bug, make, frozenset(caught_by.split())))
+            names = caught_by.split()
+            causes = frozenset(first.split() or names[: int(self.causes)])
+            self.mutants.append(
+                Mutant(
+                    name,
+                    self.stage,
+                    bug,
+                    make,
+                    frozenset(names) | causes,
+                    causes,
+                    at,
+                    frozenset(not_passed.split()),
+                    reported,
+                    costly,
+                )
+            )
             return kind
 
         return enter

@@ -219,30 +219,3 @@ def test_same_gamma_as_the_package(name: str, spatial_ndim: int) -> None:
         assert abs(gamma_of_package(name, case) - expected) <= tolerance
 
     check()
-
-
-@EXAMPLES
-@given(
-    start=st.floats(0, 1),
-    stop=st.floats(0, 1),
-    steps=st.integers(1, 20),
-)
-def test_same_schedule_as_the_package_dropblock(start: float, stop: float, steps: int) -> None:
-    from dropblock import DropBlock2D, LinearScheduler
-
-    scheduler = LinearScheduler(DropBlock2D(0.0, 3), start, stop, steps)
-    for step in range(steps + 3):
-        scheduler.step()
-        assert dropblock_ref.linear_schedule(step, start, stop, steps) == scheduler.dropblock.drop_prob
-
-
-def test_schedule_of_the_readme_of_the_package_dropblock() -> None:
-    from dropblock import DropBlock2D, LinearScheduler
-
-    scheduler = LinearScheduler(DropBlock2D(0.0, 3), 0.0, 0.25, 5)
-    seen = []
-    for _ in range(7):
-        scheduler.step()
-        seen.append(float(scheduler.dropblock.drop_prob))
-    assert seen == [0, 0.0625, 0.125, 0.1875, 0.25, 0.25, 0.25]
-    assert dropblock_ref.linear_schedule(range(7), 0.0, 0.25, 5).tolist() == seen  # type: ignore[union-attr]

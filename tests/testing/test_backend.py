@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dropblock_ref import CONVENTIONS, PAPER
-from dropblock_ref.testing import Backend
+from dropblock_ref.testing import Backend, Setting
 
 
 def forward(x: Any, drop_prob: float, block_size: Any, *, training: bool, seed: int | None) -> Any:
@@ -35,6 +35,11 @@ def test_fields_and_defaults_are_the_pinned_ones() -> None:
         "draw_seeds",
         "apply",
         "accepts",
+        "settings",
+        "output_dtype",
+        "modes",
+        "reseeds",
+        "thread_safe",
         "expected_failures",
     ]
     mine = backend()
@@ -45,6 +50,8 @@ def test_fields_and_defaults_are_the_pinned_ones() -> None:
         ("float32",),
     )
     assert (mine.vjp, mine.draw_seeds, mine.apply, mine.accepts) == (None, None, None, None)
+    assert (mine.settings, mine.output_dtype, mine.modes) == (None, None, ("training", "evaluation"))
+    assert (mine.reseeds, mine.thread_safe) == (True, False)
     assert dict(mine.expected_failures) == {}
 
 
@@ -84,6 +91,14 @@ BAD: tuple[tuple[str, Any, type[Exception]], ...] = (
     ("draw_seeds", "x", TypeError),
     ("apply", (), TypeError),
     ("accepts", True, TypeError),
+    ("settings", (), TypeError),
+    ("settings", Setting(), TypeError),
+    ("settings", (7,), TypeError),
+    ("output_dtype", "int8", ValueError),
+    ("modes", (), ValueError),
+    ("modes", ("train",), ValueError),
+    ("reseeds", None, TypeError),
+    ("thread_safe", 1, TypeError),
     ("expected_failures", None, TypeError),
     ("expected_failures", ["scale"], TypeError),
     ("expected_failures", {"scale": None}, TypeError),
@@ -144,6 +159,74 @@ def test_accepts_narrows_what_the_convention_accepts() -> None:
     assert asked == [((5, 5), 3), ((5, 5), (3, 3))]
     assert mine.supports((5, 5), 7) is False
     assert len(asked) == 2  # the convention refuses it, whatever the backend says
+
+
+@pytest.mark.parametrize(
+    "accepts",
+    [
+        lambda spatial_shape, block_size, drop_prob: (spatial_shape, block_size, drop_prob) == ((5, 5), 3, 0.1),
+        lambda *given: given == ((5, 5), 3, 0.1),
+    ],
+)
+def test_an_accepts_with_a_place_for_drop_prob_is_asked_with_it(accepts: Any) -> None:
+    mine = backend(accepts=accepts)
+    assert mine.supports((5, 5), 3, 0.1)
+    assert not mine.supports((5, 5), 3, 0.2)
+    assert mine.supports((5, 5), 3)  # with some drop_prob
+
+
+def test_an_accepts_without_a_signature_or_with_a_default_of_its_own_is_asked_with_two() -> None:
+    class NoSignature:
+        __signature__ = "none"
+
+        def __call__(self, spatial_shape: Any, block_size: Any) -> bool:
+            return bool(spatial_shape == (5, 5) and block_size == 3)
+
+    assert backend(accepts=NoSignature()).supports((5, 5), 3, 0.1)
+    assert backend(accepts=lambda _, __, strict=True: strict is True).supports((5, 5), 3, 0.1)
+
+
+def test_settings_are_all_that_a_backend_is_for() -> None:
+    mine = backend(settings=[Setting((5, 5), 3, 0.1), Setting(block_size=1)])
+    assert mine.settings == (Setting((5, 5), 3, 0.1), Setting(None, 1))
+    assert mine.is_for((5, 5), 3, 0.1)
+    assert not mine.is_for((5, 5), 3, 0.2)
+    assert mine.is_for((8, 9), 1, 0.7)
+    assert not mine.is_for((8, 9), 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "words"),
+    [
+        ({"spatial_shape": (5,)}, ValueError, "spatial_shape"),
+        ({"spatial_shape": 5}, TypeError, "spatial_shape"),
+        ({"block_size": 0}, ValueError, "block_size"),
+        ({"block_size": (1, 0)}, ValueError, "block_size"),
+        ({"block_size": 2.5}, TypeError, "block_size"),
+        ({"drop_prob": 1.5}, ValueError, "drop_prob"),
+        ({"samples": 0}, ValueError, "samples"),
+        ({"channels": "3"}, TypeError, "channels"),
+    ],
+)
+def test_a_bad_setting_is_refused_by_its_name(given: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        Setting(**given)
+
+
+def test_a_setting_is_shown_in_words() -> None:
+    assert str(Setting()) == "anything"
+    assert str(Setting([7, 9], [1, 3], 0.1)) == "spatial_shape 7x9, block_size (1, 3), drop_prob 0.1"  # type: ignore[arg-type]
+
+
+def test_limits_are_told_in_words() -> None:
+    limited = backend(modes=("training",), reseeds=False, settings=(Setting(block_size=7),) * 4, output_dtype="float16")
+    assert limited.limits == (
+        "no evaluation",
+        "no seeds",
+        "only block_size 7; block_size 7; block_size 7; ...",
+        "output in float16",
+    )
+    assert backend().limits == ()
 
 
 FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "timm", "torchvision", "keras_cv", "dropblock")

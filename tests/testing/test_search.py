@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dropblock_ref import CONVENTIONS, PAPER, Convention, drop_block, gamma, keep_mask, sample_seeds
-from dropblock_ref.testing import Backend, CheckResult, check_backend, search
-from dropblock_ref.testing.check import Run
+from dropblock_ref.testing import Backend, CheckResult, Setting, check_backend, search
+from dropblock_ref.testing.check import NotApplicable, Run
 from dropblock_ref.testing.search import find_failure, find_special_problem
 from dropblock_ref.testing.strategies import Case
 from tests.mutants.correct import ALL_DTYPES, make_backend
@@ -156,9 +156,9 @@ def test_the_derivative_in_one_corner_is_found() -> None:
     assert case == Case((1, 1, 1, 1), special=("0",))
     assert call.startswith("backend.vjp(case.x, case.cotangent, case.drop_prob, case.block_size, training=True, ")
     result = run_search(wrong(lambda _x, _p, _b, training: not training, of="vjp"))
-    assert result.message.startswith("the derivative in evaluation must be the cotangent, and 1 of 1 cells differ")
+    assert result.message.startswith("the derivative must be the cotangent in evaluation, and 1 of 1 cells differ")
     result = run_search(wrong(lambda _x, p, _b, training: training and p == 0, of="vjp"))
-    assert result.message.startswith("the derivative with drop_prob 0 must be the cotangent, and 1 of 1 cells differ")
+    assert result.message.startswith("the derivative must be the cotangent with drop_prob 0, and 1 of 1 cells differ")
 
 
 def test_injected_seeds_in_one_corner_are_found() -> None:
@@ -233,9 +233,8 @@ def drawn_cases(backend: Backend, seed: int, examples: int = 100) -> list[Case]:
     seen: list[Case] = []
 
     class Watch(search._Trial):
-        def judge(self, case: Case) -> str:
+        def judge(self, case: Case) -> None:
             seen.append(case)
-            return ""
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "_Trial", Watch)
@@ -260,7 +259,6 @@ def test_the_same_calls_are_drawn_in_a_program_of_its_own_which_keeps_its_folder
         "class Watch(search._Trial):\n"
         "    def judge(self, case):\n"
         "        print(case)\n"
-        "        return ''\n"
         "search._Trial = Watch\n"
         "check_backend(make_backend('paper', dtypes=('float32', 'float64')), checks='search', seed=3)\n"
     )
@@ -348,8 +346,46 @@ def test_only_what_the_backend_accepts_is_drawn(accepts: Any) -> None:
 
 def test_a_backend_that_accepts_nothing_that_is_drawn_is_not_searched() -> None:
     run = Run(replace(CORRECT, accepts=lambda S, _b: S == (999, 999)), 0, 1e-9)
-    with pytest.raises(Exception, match="the backend accepts none of the settings that are drawn"):
+    with pytest.raises(NotApplicable, match="the backend accepts none of the settings that are drawn"):
         find_failure(run, 10)
+
+
+def test_what_is_drawn_by_no_list_is_found_by_its_own_word() -> None:
+    backend = replace(CORRECT, spatial_ndims=(2,), accepts=lambda S, b, p: (S, b, p) == ((96, 96), 31, 0.3))
+    cases = drawn_cases(backend, 0, 5)
+    assert {(case.spatial_shape, case.block_size, case.drop_prob) for case in cases} == {((96, 96), 31, 0.3)}
+
+
+def test_what_a_layer_is_built_with_is_all_that_is_drawn() -> None:
+    built = (Setting((30, 37), (1, 7), 0.07, 3, 5), Setting(block_size=7, drop_prob=0.2, channels=4))
+    cases = drawn_cases(replace(CORRECT, spatial_ndims=(2,), settings=built), 0, 40)
+    assert {case.block_size for case in cases} == {7, (1, 7)}
+    for case in cases:
+        if case.block_size == 7:
+            assert (case.drop_prob, case.shape[1]) == (0.2, 4)
+        else:
+            assert (case.shape, case.drop_prob) == ((3, 5, 30, 37), 0.07)
+
+
+def test_for_a_compiler_only_one_shape_is_drawn() -> None:
+    report = check_backend(CORRECT, checks=["search", "compiled"])
+    assert report.passed
+    assert report.counts["shapes"] <= 12
+    assert report.results[0].message.startswith("25 calls")
+
+
+def test_what_a_backend_has_not_is_not_tried() -> None:
+    def only(x: Array, drop_prob: float, block_size: Any, *, training: bool, seed: int | None) -> Array:
+        assert not training
+        assert seed is None
+        assert drop_prob >= 0
+        assert block_size
+        return x.copy()
+
+    black_box = Backend(name="evaluation", forward=only, modes=("evaluation",), reseeds=False)
+    assert find_failure(Run(black_box, 0, 1e-9), 20) == (None, set())
+    mixed = replace(CORRECT, dtypes=("float32",), modes=("training",), output_dtype="float32")
+    assert find_failure(Run(mixed, 0, 1e-9), 20) == (None, set())
 
 
 def test_the_number_of_examples_is_a_parameter() -> None:
@@ -412,7 +448,7 @@ def test_what_is_no_array_of_the_right_shape_is_a_failure(field: str, value: Any
 
 def test_a_wrong_dtype_in_evaluation_is_a_failure() -> None:
     result = run_search(wrong(lambda _x, _p, _b, training: not training, lambda y: y.astype(np.float64)), quick=True)
-    assert result.message.startswith("the output in evaluation has dtype float64; expected that of x, float32")
+    assert result.message.startswith("the output has dtype float64; expected that of x, float32")
 
 
 def test_what_a_backend_may_do_with_special_values_is_told() -> None:

@@ -1,10 +1,12 @@
-"""Gamma: eq. (1) and its variants against exact fractions, printed values and enumeration."""
+"""Gamma and the scale of every convention: exact fractions, printed values, enumeration, counting one by one."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -14,7 +16,7 @@ from dropblock_ref import PAPER, Convention
 from dropblock_ref.testing.strategies import Case, drop_probs
 
 from . import brute_force
-from .examples import CASES, examples
+from .examples import CASES, any_masks, examples
 
 CALIBRATED = replace(PAPER, name="own_calibrated", gamma_rule="calibrated")
 
@@ -164,3 +166,87 @@ def test_calibrated_gamma_of_a_huge_map_is_that_of_its_inner_cells() -> None:
     # All but a 1e-6th of the cells are covered 27 times; and the number of cells does not fit into 64 bits.
     got = dropblock_ref.gamma(0.1, 3, (2_200_000,) * 3, convention=CALIBRATED)
     assert got == pytest.approx(1 - 0.9 ** (1 / 27), rel=1e-5)
+
+
+# the scale
+
+
+@given(st.data(), CASES, drop_probs())
+@examples(700)
+def test_scale_is_counted_over_what_the_convention_says(data: st.DataObject, case: Case, drop_prob: float) -> None:
+    mask = data.draw(any_masks(case))
+    needed = case.rules.scale_over == "keep_prob"
+    scale = dropblock_ref.scale(mask, drop_prob=drop_prob if needed else None, **case.options)
+    if case.rules.scale_over in ("batch", "keep_prob", "none"):
+        assert type(scale) is float
+    else:
+        assert isinstance(scale, np.ndarray)
+        assert scale.dtype == np.float64
+        assert scale.ndim == mask.ndim
+    factors = brute_force.scale(mask, case.data_format, case.rules, drop_prob)
+    everywhere = np.broadcast_to(scale, mask.shape)
+    assert all(brute_force.same(float(everywhere[index]), factor) for index, factor in factors.items())
+
+
+def half_dropped() -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    mask = np.ones((2, 3, 2, 4), dtype=np.bool_)
+    mask[0, 0, :, :2] = False
+    mask[0, 1] = False
+    mask[1, 2, 0, 0] = False
+    return mask
+
+
+def test_scale_worked_by_hand() -> None:
+    mask = half_dropped()
+    assert dropblock_ref.scale(mask) == 48 / 35
+    assert dropblock_ref.scale(mask, convention=replace(PAPER, epsilon=0.5)) == 48 / 35.5
+    assert dropblock_ref.scale(mask, convention=replace(PAPER, scale_over="none", epsilon=9.0)) == 1
+    sample = dropblock_ref.scale(mask, convention=replace(PAPER, scale_over="sample"))
+    channel = dropblock_ref.scale(mask, convention=replace(PAPER, scale_over="channel"))
+    assert isinstance(sample, np.ndarray)
+    assert isinstance(channel, np.ndarray)
+    assert (sample.shape, channel.shape) == ((2, 1, 1, 1), (2, 3, 1, 1))
+    assert sample.ravel().tolist() == [24 / 12, 24 / 23]
+    assert channel.ravel().tolist() == [2, 0, 1, 1, 1, 8 / 7]
+
+
+@pytest.mark.parametrize("scale_over", ["batch", "sample", "channel"])
+@pytest.mark.parametrize("epsilon", [0.0, 1e-6, 10.0])
+def test_nothing_kept_gives_0_or_nan_as_the_convention_says(scale_over: str, epsilon: float) -> None:
+    mask = np.zeros((2, 3, 2, 2), dtype=np.bool_)
+    zeros = replace(PAPER, scale_over=scale_over, epsilon=epsilon)
+    assert np.all(np.asarray(dropblock_ref.scale(mask, convention=zeros)) == 0)
+    assert np.all(np.isnan(dropblock_ref.scale(mask, convention=replace(zeros, all_dropped="nan"))))
+
+
+def test_nothing_kept_in_one_sample_leaves_the_others_alone() -> None:
+    mask = np.ones((2, 1, 2, 2), dtype=np.bool_)
+    mask[0] = False
+    scale = dropblock_ref.scale(mask, convention=replace(PAPER, scale_over="sample", all_dropped="nan"))
+    assert isinstance(scale, np.ndarray)
+    assert math.isnan(scale[0, 0, 0, 0])
+    assert scale[1, 0, 0, 0] == 1
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 2, 2), (0, 3, 2, 2, 2), (3, 0, 2, 2)])
+def test_nothing_to_count_gives_1(shape: tuple[int, ...]) -> None:
+    assert dropblock_ref.scale(np.ones(shape, dtype=np.bool_)) == 1
+    assert dropblock_ref.scale(np.ones(shape, dtype=np.bool_), convention="keras_cv") == 1
+
+
+def test_the_count_is_exact_beyond_half_and_single_precision() -> None:
+    mask = np.ones((1, 1, 4099, 4099), dtype=np.bool_)
+    mask[0, 0, 5, 5] = False
+    assert dropblock_ref.scale(mask) == 16801801 / 16801800
+
+
+def test_a_scale_of_1_over_keep_prob_needs_drop_prob_and_counts_nothing() -> None:
+    convention = replace(PAPER, name="own", scale_over="keep_prob")
+    assert dropblock_ref.scale(half_dropped(), drop_prob=0.25, convention=convention) == 1 / 0.75
+    assert dropblock_ref.scale(half_dropped(), drop_prob=1, convention=convention) == 0
+    unguarded = replace(convention, all_dropped="nan")
+    assert dropblock_ref.scale(half_dropped(), drop_prob=1, convention=unguarded) == math.inf
+    with pytest.raises(ValueError, match=r"drop_prob must be given, because the scale of convention 'own' is 1 / \(1"):
+        dropblock_ref.scale(half_dropped(), convention=convention)
+    with pytest.raises(ValueError, match="drop_prob must be a real number in"):
+        dropblock_ref.scale(half_dropped(), drop_prob=1.5)

@@ -1,50 +1,56 @@
 """Seeds to keep mask and back, against nested loops and by enumeration of all masks of small maps.
 
-`keep_mask` has two ways, the maximum filter and stamping, and small maps go the first: `forced` makes them go either.
+`keep_mask` has two ways, the maximum filter of `algorithm` and the stamps of `fast`: `forced` makes it go either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from fractions import Fraction
+from typing import Any, cast
 from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import stats
 
 import dropblock_ref
-from dropblock_ref import CONVENTIONS, PAPER, Convention, dilation
-from dropblock_ref.seeds import CHUNK
+from dropblock_ref import CONVENTIONS, PAPER, Convention, algorithm, fast
+from dropblock_ref.fast import CHUNK
 from dropblock_ref.testing.case import arrange
 from dropblock_ref.testing.strategies import ORDERS, Case
 
 from . import brute_force
 from .brute_force import Bools
-from .examples import CASES, any_masks, any_seeds, examples
+from .examples import CASES, any_inputs, any_masks, any_seeds, examples
 
-either_way = pytest.mark.parametrize("way", ["maximum_filter", "_stamp"])
+either_way = pytest.mark.parametrize("way", ["maximum_filter", "stamp"])
 
 
 @contextmanager
 def forced(way: str, chunk: int = CHUNK) -> Iterator[None]:
     """Make `keep_mask` go one way whatever the seeds; the other is not called."""
-    stamped = way == "_stamp"
+    stamped = way == "stamp"
     with (
-        mock.patch.object(dilation, "_stamping_is_faster", return_value=stamped),
-        mock.patch.object(dilation, "CHUNK", chunk),
-        mock.patch.object(dilation, "maximum_filter" if stamped else "_stamp", side_effect=AssertionError),
+        mock.patch.object(fast, "stamping_pays", return_value=stamped),
+        mock.patch.object(fast, "CHUNK", chunk),
+        mock.patch.object(*((algorithm, "keep_mask") if stamped else (fast, "stamp")), side_effect=AssertionError),
     ):
         yield
 
 
 def way_taken(seeds: Bools, block_size: int | tuple[int, ...], convention: Convention = PAPER) -> str:
     """The way that `keep_mask` goes by itself."""
-    with mock.patch.object(dilation, "_stamp", wraps=dilation._stamp) as stamp:
+    with mock.patch.object(fast, "stamp", wraps=fast.stamp) as stamp:
         dropblock_ref.keep_mask(seeds, block_size, convention=convention)
-    return "_stamp" if stamp.called else "maximum_filter"
+    return "stamp" if stamp.called else "maximum_filter"
 
 
 @either_way
@@ -197,28 +203,32 @@ def spread_seeds(number: int, spatial_shape: tuple[int, ...] = (256, 256)) -> Bo
 
 
 @pytest.mark.parametrize("name", sorted(CONVENTIONS))
-def test_sparse_seeds_are_stamped_and_others_not_whatever_the_convention(name: str) -> None:
-    cells = 256 * 256
-    for block_size in (3, 7, 15):
-        fewest, most = cells // 16, cells // 4
-        assert way_taken(spread_seeds(fewest // block_size**2), block_size, CONVENTIONS[name]) == "_stamp"
-        assert way_taken(spread_seeds(most // block_size**2), block_size, CONVENTIONS[name]) == "maximum_filter"
+@pytest.mark.parametrize("block_size", [3, 7, 15])
+def test_blocks_are_stamped_up_to_as_many_cells_as_the_filter_looks_at(name: str, block_size: int) -> None:
+    """From five seeds below the switch to two above it, and the mask is that of the filter on both sides."""
+    convention, looks = CONVENTIONS[name], 2 * 256 * 256
+    switch = looks // block_size**2
+    for number in range(switch - 5, switch + 3):
+        seeds = spread_seeds(number)
+        assert way_taken(seeds, block_size, convention) == ("stamp" if number <= switch else "maximum_filter")
+        got = dropblock_ref.keep_mask(seeds, block_size, convention=convention)
+        with forced("maximum_filter"):
+            assert np.array_equal(got, dropblock_ref.keep_mask(seeds, block_size, convention=convention))
 
 
 @pytest.mark.parametrize(
     ("number", "block_size", "spatial_shape", "way"),
     [
-        (0, 7, (256, 256), "_stamp"),
-        (1, 7, (256, 256), "_stamp"),
-        (1, 7, (100, 100), "maximum_filter"),  # too few cells to be worth it
+        (0, 7, (256, 256), "stamp"),
+        (1, 7, (100, 100), "stamp"),
         (1, 1, (256, 256), "maximum_filter"),  # which has nothing to do
-        (1, (1, 7), (256, 256), "maximum_filter"),  # which goes over the cells once instead of twice
-        (1, (7, 1), (256, 256), "maximum_filter"),
-        (1, (1, 7, 1), (40, 40, 40), "maximum_filter"),
-        (300, (2, 4), (256, 256), "_stamp"),
-        (0, 31, (40, 40, 40), "_stamp"),
-        (1, 31, (40, 40, 40), "maximum_filter"),
-        (1, 23, (40, 40, 40), "_stamp"),
+        (9362, (1, 7), (256, 256), "stamp"),
+        (9363, (1, 7), (256, 256), "maximum_filter"),  # which goes over the cells once instead of twice
+        (9362, (7, 1), (256, 256), "stamp"),
+        (1, (1, 7, 1), (40, 40, 40), "stamp"),
+        (0, 31, (40, 40, 40), "stamp"),
+        (6, 31, (40, 40, 40), "stamp"),
+        (7, 31, (40, 40, 40), "maximum_filter"),
     ],
 )
 def test_the_work_decides_which_way_is_taken(
@@ -269,3 +279,152 @@ def test_lists_and_read_only_arrays_are_taken() -> None:
         mask = dropblock_ref.keep_mask(arrange(seeds, order, 1), 3)
         assert not mask.any()
         assert dropblock_ref.recover_seeds(arrange(mask, order, 1), 3).sum() == 1
+
+
+# seeds by the gaps between them
+
+
+class Scripted:
+    """A generator of numbers that are given in advance, and then of the largest below 1, which give the longest gaps."""
+
+    def __init__(self, numbers: Sequence[float]) -> None:
+        self.numbers = list(numbers)
+
+    def random(self, size: int) -> NDArray[np.float64]:
+        taken, self.numbers = self.numbers[:size], self.numbers[size:]
+        return np.array(taken + [1 - 2**-53] * (size - len(taken)))
+
+
+def successes(gamma: float, trials: int, numbers: Sequence[float]) -> list[int]:
+    places = fast.successes(gamma, trials, cast("np.random.Generator", Scripted(numbers)))
+    assert places.dtype == np.int64
+    listed: list[int] = places.tolist()
+    return listed
+
+
+GAMMAS = (1e-3, 0.01, 0.03, 0.3, 0.5, 0.9)
+
+
+@pytest.mark.parametrize("gamma", GAMMAS)
+def test_a_gap_of_k_has_the_numbers_from_1_minus_q_to_the_k_minus_1_to_1_minus_q_to_the_k(gamma: float) -> None:
+    """So its probability is q^(k - 1) * gamma, to within 2^-53: both ends are tried a few such units away."""
+    q, unit = Fraction(1) - Fraction(gamma), Fraction(1, 2**53)
+    for k in range(1, 40):
+        first, beyond = 1 - q ** (k - 1), 1 - q**k
+        low, high = (Fraction(math.floor(end / unit)) * unit for end in (first, beyond))
+        if high - low < 16 * unit:
+            break
+        inside = [low + 4 * unit, (low + high) / 2, high - 4 * unit]
+        for number in inside:
+            assert successes(gamma, 100, [float(number)])[:1] == [k - 1]
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 5, CHUNK])
+@pytest.mark.parametrize("gamma", [0.01, 0.2, 0.7])
+def test_every_subset_of_the_trials_has_its_exact_probability(gamma: float, chunk: int) -> None:
+    """Numbers in the middle of what gives each gap; the probabilities of the gaps multiply to that of the subset."""
+    trials, q = 6, 1 - gamma
+    total = 0.0
+    for subset in brute_force.subsets([(k,) for k in range(trials)]):
+        places = [cell[0] for cell in subset]
+        gaps = [b - a for a, b in itertools.pairwise([-1, *places])]
+        numbers = [1 - q ** (gap - 1) * (1 + q) / 2 for gap in gaps]
+        rest = trials - 1 - (places[-1] if places else -1)  # at least one more than that many failures
+        numbers += [1 - q**rest / 2] * (rest > 0)
+        with mock.patch.object(fast, "CHUNK", chunk):
+            assert successes(gamma, trials, numbers) == places
+        probability = math.prod(q ** (gap - 1) * gamma for gap in gaps) * q**rest
+        assert probability == pytest.approx(gamma ** len(places) * q ** (trials - len(places)), rel=1e-13)
+        total += probability
+    assert total == pytest.approx(1, rel=1e-13)
+
+
+@pytest.mark.parametrize("gamma", [5e-324, 1e-310, 1e-300, 1e-30, 1e-19, 1e-16])
+@pytest.mark.parametrize("trials", [1, 4096, 2**31 + 5, 2**46])
+def test_the_smallest_gammas_end_and_give_places_among_the_trials(gamma: float, trials: int) -> None:
+    assert successes(gamma, trials, [0.0, 0.0]) == [0, 1][:trials]
+    assert successes(gamma, trials, [0.0]) == [0]
+    assert successes(gamma, trials, []) == []
+    places = fast.successes(gamma, trials, np.random.default_rng(0))
+    assert all(0 <= place < trials for place in places)
+
+
+def test_no_trials_have_no_successes() -> None:
+    assert successes(0.01, 0, []) == []
+
+
+@pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
+def test_cells_beyond_2_to_the_31_are_found_arrange(data_format: str) -> None:
+    """A mask of 2^40 cells that has no memory: only the places are computed."""
+    spatial_shape = (2**15, 2**15)
+    shape, strides = (2**5, 2**5, *spatial_shape), (2**35, 2**30, 2**15, 1)
+    if data_format == "channels_last":
+        strides = (2**35, 1, 2**20, 2**5)
+    mask = np.lib.stride_tricks.as_strided(np.zeros(1, dtype=np.bool_), shape, strides)
+    block = algorithm.place((7, 6), spatial_shape)
+    gamma = 1e-9
+    cells = fast.sample_cells(gamma, block, mask, np.random.default_rng(0))
+    places = fast.successes(gamma, 2**10 * (2**15 - 6) * (2**15 - 5), np.random.default_rng(0))
+    assert cells.dtype == np.int64
+    assert cells.size == places.size > 900
+    assert cells.max() > 2**39
+    for cell, place in zip(cells.tolist(), places.tolist(), strict=True):
+        rest, column = divmod(place, 2**15 - 5)
+        rest, row = divmod(rest, 2**15 - 6)
+        sample, channel = divmod(rest, 2**5)
+        index = (sample, channel, row + 3, column + 3)
+        assert cell == sum(i * step for i, step in zip(index, strides, strict=True))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_seeds_are_drawn_by_gaps_below_one_in_32_on_at_least_4096_eligible_cells(order: Any) -> None:
+    block = algorithm.place((3, 3), (34, 34))
+    for samples, gamma, by_gaps in ((4, 0.031, True), (4, 1 / 32, False), (3, 0.031, False), (4, 0.0, False)):
+        like = np.zeros((samples, 1, 34, 34), order=order)
+        with mock.patch.object(fast, "successes", wraps=fast.successes) as successes:
+            seeds = fast.sample_seeds(gamma, block, like, np.random.default_rng(0))
+        assert successes.called == by_gaps
+        if not by_gaps:
+            assert np.array_equal(seeds, algorithm.sample_seeds(gamma, block, like.shape, np.random.default_rng(0)))
+
+
+@pytest.mark.parametrize("gamma", [0.001, 0.01, 0.031])
+@pytest.mark.parametrize("last", [False, True])
+def test_cells_drawn_by_gaps_are_seeds_independently_with_probability_gamma(gamma: float, last: bool) -> None:
+    """False alarm 1e-9 over all cells, rows and pairs of neighbours; finds 10 % of gamma in the whole draw."""
+    block, samples = algorithm.place((2, 3), (6, 7)), 40_000
+    like = np.zeros((samples, 6, 7, 2)).transpose(0, 3, 1, 2) if last else np.zeros((samples, 2, 6, 7))
+    seeds = fast.sample_seeds(gamma, block, like, np.random.default_rng(5))
+    assert seeds.strides == np.empty_like(like, dtype=np.bool_).strides
+    box = seeds[block.box].reshape(samples, -1)
+    assert np.count_nonzero(seeds) == np.count_nonzero(box)
+    pairs = [(i, j) for i in range(box.shape[1]) for j in range(i)]
+    each = 1e-9 / 6 / (1 + box.shape[1] + len(pairs))
+    tested = [(np.count_nonzero(box), box.size, gamma)]
+    tested += [(int(count), samples, gamma) for count in np.count_nonzero(box, axis=0)]
+    tested += [(int(np.count_nonzero(box[:, i] & box[:, j])), samples, gamma**2) for i, j in pairs]
+    for count, draws, probability in tested:
+        assert min(stats.binom.cdf(count, draws, probability), stats.binom.sf(count - 1, draws, probability)) > each / 2
+    accepted = stats.binom.isf(each / 2, box.size, gamma), stats.binom.ppf(each / 2, box.size, gamma)
+    assert stats.binom.cdf(accepted[0], box.size, 1.1 * gamma) < 1e-6 or gamma < 0.005
+    assert stats.binom.sf(accepted[1] - 1, box.size, 0.9 * gamma) < 1e-6 or gamma < 0.005
+
+
+# the product
+
+
+@given(st.data(), CASES, st.sampled_from(("C", "F", "strided", "reversed", "big-endian", "read-only")))
+@examples(300)
+def test_the_product_in_parts_is_that_of_the_algorithm(data: st.DataObject, case: Case, order: str) -> None:
+    x = arrange(data.draw(any_inputs(case)), order, 1)
+    seeds = data.draw(any_seeds(case))
+    x, mask = (np.moveaxis(a, brute_force.channel_axis(case.data_format, a.ndim), 1) for a in (x, ~seeds))
+    for factor in (1.25, 0.0, math.nan, data.draw(st.floats(1, 100))):
+        with np.errstate(all="ignore"):
+            expected = algorithm.multiply(x, np.broadcast_to(mask, x.shape), factor)
+        whole = fast.multiply(x, mask, factor)
+        with mock.patch.object(fast, "CHUNK", 2):
+            parts = fast.multiply(x, mask, factor)
+        for product in (whole, parts):
+            assert product.dtype == x.dtype
+            assert product.tobytes() == expected.tobytes()

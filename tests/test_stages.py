@@ -130,20 +130,21 @@ def test_an_int_stands_for_a_generator_seeded_with_it() -> None:
     ("shape", "data_format", "eligible"),
     [
         ((3, 40, 30, 30), "channels_first", np.s_[:, :, 2:28, 1:29]),
-        ((3, 30, 30, 40), "channels_last", np.s_[:, 2:28, 1:29]),
+        ((3, 30, 30, 40), "channels_last", np.s_[:, :, 2:28, 1:29]),
         ((1, 2, 60, 40, 30), "NCDHW", np.s_[:, :, 2:59, 2:38, 1:29]),
         ((1, 1, 5, 3), "NCHW", np.s_[:, :, 2:3, 1:2]),
         ((0, 1, 5, 3), "NCHW", np.s_[:, :, 2:3, 1:2]),
     ],
 )
-def test_one_random_number_in_0_1_is_drawn_per_eligible_cell_in_the_order_of_the_array(
+def test_of_dense_seeds_one_random_number_is_drawn_per_eligible_cell_in_the_order_of_channels_first(
     bit_generator: type[np.random.BitGenerator], shape: tuple[int, ...], data_format: str, eligible: Any
 ) -> None:
     """More numbers than are drawn at a time, or one, or none: the stream is that of one call."""
     expected = np.zeros(shape, dtype=np.bool_)
+    first = np.moveaxis(expected, -1, 1) if data_format == "channels_last" else expected
     block_size = (4, 5, 3) if len(shape) == 5 else (5, 3)
     rng, same = (np.random.Generator(bit_generator(3)) for _ in range(2))
-    expected[eligible] = rng.random(expected[eligible].shape) < 0.4
+    first[eligible] = rng.random(first[eligible].shape) < 0.4
     seeds = dropblock_ref.sample_seeds(0.4, block_size, shape, rng=same, data_format=data_format)
     assert np.array_equal(seeds, expected)
     assert rng.random() == same.random()

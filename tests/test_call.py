@@ -1,8 +1,6 @@
-"""Blocks on a map: size after clipping, anchor, eligible cells."""
+"""What a user passed, resolved: which axis is what, and the block on the map."""
 
 from __future__ import annotations
-
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -11,11 +9,63 @@ from hypothesis import strategies as st
 
 import dropblock_ref
 from dropblock_ref import CONVENTIONS
-from dropblock_ref.geometry import coverage_counts, pairs_along_axes, place_block
+from dropblock_ref.call import find_layout, place_block
 from dropblock_ref.testing.strategies import Case
 
 from . import brute_force
 from .examples import CASES, examples
+
+
+@pytest.mark.parametrize(
+    ("data_format", "shape", "channel_axis", "spatial_axes", "spatial_shape"),
+    [
+        ("channels_first", (2, 3, 4, 5), 1, (2, 3), (4, 5)),
+        ("NCHW", (2, 3, 4, 5), 1, (2, 3), (4, 5)),
+        ("channels_last", (2, 3, 4, 5), 3, (1, 2), (3, 4)),
+        ("NHWC", (2, 3, 4, 5), 3, (1, 2), (3, 4)),
+        ("channels_first", (2, 3, 4, 5, 6), 1, (2, 3, 4), (4, 5, 6)),
+        ("NCDHW", (2, 3, 4, 5, 6), 1, (2, 3, 4), (4, 5, 6)),
+        ("channels_last", (2, 3, 4, 5, 6), 4, (1, 2, 3), (3, 4, 5)),
+        ("NDHWC", (2, 3, 4, 5, 6), 4, (1, 2, 3), (3, 4, 5)),
+    ],
+)
+def test_axes_are_those_of_the_printed_letters(
+    data_format: str,
+    shape: tuple[int, ...],
+    channel_axis: int,
+    spatial_axes: tuple[int, ...],
+    spatial_shape: tuple[int, ...],
+) -> None:
+    layout = find_layout(data_format, shape, "x")
+    assert (layout.ndim, layout.channel_axis, layout.spatial_axes) == (len(shape), channel_axis, spatial_axes)
+    assert layout.spatial_shape(shape) == spatial_shape
+
+
+def test_entries_go_to_the_spatial_axes_and_the_rest_elsewhere() -> None:
+    assert find_layout("NCHW", (1, 1, 1, 1), "x").on_spatial_axes((7, 8), 0) == (0, 0, 7, 8)
+    assert find_layout("NDHWC", (1, 1, 1, 1, 1), "x").on_spatial_axes((7, 8, 9), 0) == (0, 7, 8, 9, 0)
+
+
+def test_the_index_of_a_map_takes_one_sample_and_one_channel() -> None:
+    x = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
+    assert np.array_equal(x[find_layout("NCHW", x.shape, "x").map_index(1, 2)], x[1, 2])
+    assert np.array_equal(x[find_layout("NHWC", x.shape, "x").map_index(1, 4)], x[1, :, :, 4])
+    volume = x[:, None]
+    assert np.array_equal(volume[find_layout("NDHWC", volume.shape, "x").map_index(0, 4)], x[0, None, :, :, 4])
+
+
+@pytest.mark.parametrize("ndim", [4, 5])
+def test_channels_last_is_channels_first_with_the_axes_moved(ndim: int) -> None:
+    x = np.random.default_rng(1).uniform(1, 2, (2, 3, 5, 6, 4)[:ndim])
+    seeds = np.zeros(x.shape, dtype=np.bool_)
+    seeds[(0, 1, 2, 3, 1)[:ndim]] = True
+    seeds[(1, 2, 1, 1, 2)[:ndim]] = True
+    first = dropblock_ref.drop_block(x, 0.2, 3, seeds=seeds)
+    last = dropblock_ref.drop_block(
+        np.moveaxis(x, 1, -1), 0.2, 3, seeds=np.moveaxis(seeds, 1, -1), data_format="channels_last"
+    )
+    assert np.count_nonzero(first == 0) == 2 * 3 ** (ndim - 2)
+    assert np.array_equal(np.moveaxis(last, -1, 1), first)
 
 
 @given(CASES)
@@ -77,25 +127,3 @@ def test_every_call_gives_an_array_of_its_own() -> None:
     first = dropblock_ref.valid_seeds(3, (5, 5))
     first[:] = True
     assert np.count_nonzero(dropblock_ref.valid_seeds(3, (5, 5))) == 9
-
-
-@given(CASES)
-@examples(150)
-def test_counted_cells_and_pairs_of_cells_are_those_of_the_brute_force(case: Case) -> None:
-    block = place_block(case.block_size, case.spatial_shape, case.rules)
-    counts = brute_force.coverage(case.block_size, case.spatial_shape, case.rules)
-    values, cells = coverage_counts(block, case.spatial_shape)
-    assert dict(zip(values.tolist(), cells.tolist(), strict=True)) == Counter(counts.values())
-
-    seeds_of: dict[tuple[int, ...], set[tuple[int, ...]]] = {cell: set() for cell in counts}
-    for seed in brute_force.eligible_cells(case.block_size, case.spatial_shape, case.rules):
-        for cell in brute_force.mask_of((seed,), case.block_size, case.spatial_shape, case.rules):
-            seeds_of[cell].add(seed)
-    expected = Counter((len(a), len(b), len(a & b)) for a in seeds_of.values() for b in seeds_of.values() if a & b)
-    counted: Counter[tuple[int, ...]] = Counter({(1, 1, 1): 1})
-    for columns, numbers in pairs_along_axes(block, case.spatial_shape):
-        so_far, counted = counted, Counter()
-        for column, number in zip(columns.T.tolist(), numbers.tolist(), strict=True):
-            for n, pairs in so_far.items():
-                counted[tuple(a * b for a, b in zip(n, column, strict=True))] += pairs * number
-    assert counted == expected

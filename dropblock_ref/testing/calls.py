@@ -1,0 +1,369 @@
+"""Every call of a backend goes through here, whoever makes it, and is held to what any call must keep.
+
+x, the cotangent and the seeds are as they were, an output is as it was when the next call ends, shape and dtype are
+right, evaluation and drop_prob 0 give x, and what one output or derivative can show is judged: on small ones always, on
+large ones at the first of their kind. This costs no call, and most mistakes break one of these. A fault bears the name
+of the check whose property it breaks.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arguments import FLOATING_DTYPES, describe, describe_error
+from ..call import DATA_FORMATS, Layout, accepts_block, counted_axes, find_layout
+from .backend import Backend
+from .observation import MAX_ULPS, coarser, difference, find_dtype, find_problems, map_picture, read_dropped, same, ulp
+from .settings import Map
+
+_ALWAYS_JUDGED = 5_000  # cells of an output that is judged in every call, and not only at the first of its kind
+LARGE_MAP = 2**16  # cells beyond which a count leaves the range of float16
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What a call has shown to be wrong: the check whose name it bears, and what, where, expected and seen."""
+
+    check: str
+    text: str
+    dtype: str  # of x
+    special: str | None = None  # the check of the kind of call that alone may show it, as even_blocks
+
+
+class Refused(Exception):  # noqa: N818  (an outcome, not an error)
+    """The backend raised something."""
+
+
+class Unreadable(Exception):  # noqa: N818  (an outcome, not an error)
+    """The backend returned something that is no array of x's shape: nothing of it can be judged."""
+
+
+@dataclass
+class Calls:
+    """All calls of one backend in one run."""
+
+    backend: Backend
+    count: int = 0
+    seconds: float = 0.0
+    derivatives: int = 0  # that could be judged
+    signatures: set[tuple[Any, ...]] = field(default_factory=set)
+    found: list[Fault] = field(default_factory=list)
+    # The settings that checks of no special kind try, whatever they are, and whether they have one sample only.
+    ordinary: frozenset[tuple[tuple[int, ...], Any]] = frozenset()
+    one_sample: bool = False
+    _kept: tuple[Array, Array, str] | None = None  # the last output, its copy, and its call
+
+    def take(self) -> list[Fault]:
+        """What has been found since the last time."""
+        found, self.found = self.found, []
+        return found
+
+    def forward(
+        self, x: Array, one: Map, *, training: bool, seed: int | None, call: str, readable: bool = True
+    ) -> Array:
+        """The output; `readable` where x has no zeros, infinities and NaN, so that y shows the mask."""
+        given, before = x.view(), x.copy()
+        how = {"training": training, "seed": seed if self.backend.reseeds else None}
+        y = self._call(partial(self.backend.forward, given, one.drop_prob, one.block_size, **how), call)
+        note = _Notes(self, before, one, call, training=training, memory=x)
+        y = self._keep(self._require(y, "output", before, note), call, x)
+        self._compare(x, given, before, "x", note)
+        first = self._enter("forward", before, one, training)
+        if first or x.size <= _ALWAYS_JUDGED:
+            self._judge(y, note, readable)
+        return y
+
+    def vjp(
+        self,
+        x: Array,
+        cotangent: Array,
+        one: Map,
+        *,
+        training: bool,
+        seed: int | None,
+        call: str,
+        readable: bool = True,
+    ) -> tuple[Array, Array]:
+        """The output and the derivative."""
+        assert self.backend.vjp is not None  # noqa: S101  (for the type checker; a check asks before)
+        given, before = (x.view(), cotangent.view()), (x.copy(), cotangent.copy())
+        how = {"training": training, "seed": seed if self.backend.reseeds else None}
+        pair = self._call(partial(self.backend.vjp, *given, one.drop_prob, one.block_size, **how), call)
+        note = _Notes(self, before[0], one, call, training=training, memory=cotangent if x.flags.c_contiguous else x)
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            self._unreadable(f"vjp must return (y, x_bar), and returned {describe(pair)}", note)
+        y = self._keep(self._require(pair[0], "output of vjp", before[0], note), call, x)
+        x_bar = self._require(pair[1], "derivative", before[0], note, dtype=x.dtype).copy()
+        self._compare(x, given[0], before[0], "x", note)
+        self._compare(cotangent, given[1], before[1], "the cotangent", note)
+        self._enter("vjp", before[0], one, training)
+        earlier = len(self.found)
+        self._judge(y, note, readable)
+        sound = len(self.found) == earlier
+        if readable or not training:
+            # An output that is wrong does not tell the factor; a derivative that agrees with it is right all the same.
+            text = self._judge_derivative(before[1], y, x_bar, note)
+            if text and sound:
+                note.enter("gradient", text)
+            self.derivatives += sound or not text
+        return y, x_bar
+
+    def apply(self, x: Array, seeds: NDArray[np.bool_], one: Map, *, call: str) -> Array:
+        """The output for injected seeds."""
+        assert self.backend.apply is not None  # noqa: S101  (for the type checker; a check asks before)
+        given, before = (x.view(), seeds.view()), (x.copy(), seeds.copy())
+        y = self._call(partial(self.backend.apply, *given, one.block_size), call)
+        note = _Notes(self, before[0], one, call, training=True, memory=x)
+        y = self._keep(self._require(y, "output of apply", before[0], note), call, x)
+        self._compare(x, given[0], before[0], "x", note)
+        self._compare(seeds, given[1], before[1], "the array of seeds", note)
+        self._enter("apply", before[0], one, training=True)
+        return y
+
+    def draw_seeds(self, shape: tuple[int, ...], dtype: str, one: Map, *, seed: int, call: str) -> Any:
+        """What the backend says that forward draws."""
+        assert self.backend.draw_seeds is not None  # noqa: S101  (for the type checker; a check asks before)
+        return self._call(
+            partial(self.backend.draw_seeds, shape, dtype, one.drop_prob, one.block_size, seed=seed), call
+        )
+
+    def refuses(self, x: Array, drop_prob: Any, block_size: Any) -> Any:
+        """What forward makes of an argument that is wrong or of a rare type: an output, or None where it raises."""
+        how = {"training": True, "seed": 0 if self.backend.reseeds else None}
+        self._kept = None
+        try:
+            return self._call(partial(self.backend.forward, x.copy(), drop_prob, block_size, **how), "")
+        except Refused:
+            return None
+
+    def _call(self, function: Callable[[], Any], call: str) -> Any:
+        """Its warnings are its own affair; what it raises to end the program or to skip a test is no verdict."""
+        begin = time.perf_counter()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return function()
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # SystemExit, and what test runners skip with, are outcomes like any other
+            raise Refused(_refusal(error) + (f"\nreproduce: {call}" if call else "")) from error
+        finally:
+            self.count += 1
+            self.seconds += time.perf_counter() - begin
+
+    def _enter(self, function: str, x: Array, one: Map, training: bool) -> bool:
+        """Whether a call is the first of its kind."""
+        signature = (function, x.shape, x.dtype.name, one.block_size, training, one.drop_prob)
+        first = signature not in self.signatures
+        self.signatures.add(signature)
+        return first
+
+    def _require(self, y: Any, name: str, x: Array, note: _Notes, *, dtype: np.dtype[Any] | None = None) -> Array:
+        """An array of x's shape; where its dtype is wrong it can still be judged."""
+        if not isinstance(y, np.ndarray) or isinstance(y, np.ma.MaskedArray) or y.dtype.name not in FLOATING_DTYPES:
+            kind = type(y).__name__ + (f" of dtype {y.dtype}" if isinstance(y, np.ndarray) else "")
+            advice = ": convert it, as in y.detach().cpu().numpy()" if not isinstance(y, np.ndarray) else ""
+            self._unreadable(
+                f"the {name} must be a NumPy array of {', '.join(FLOATING_DTYPES)}, and is a {kind}{advice}", note
+            )
+        if y.shape != x.shape:
+            other = "" if sorted(y.shape) != sorted(x.shape) else "; are its axes in the order that data_format says?"
+            self._unreadable(f"the {name} has shape {y.shape}; expected that of x, {x.shape}{other}", note)
+        declared = self.backend.output_dtype
+        expected = x.dtype if dtype is not None or declared is None else find_dtype(declared)
+        if y.dtype != expected:
+            that = "that of x" if declared is None or dtype is not None else "output_dtype"
+            note.enter("shape_and_dtype", f"the {name} has dtype {y.dtype}; expected {that}, {expected}")
+        return np.asarray(y)
+
+    def _unreadable(self, text: str, note: _Notes) -> None:
+        note.enter("shape_and_dtype" if note.x.size else "empty_batch", text)
+        self._kept = None
+        raise Unreadable(note.complete(text))
+
+    def _keep(self, y: Array, call: str, x: Array) -> Array:
+        """A copy of the output, after a look at the one before, which may share its memory."""
+        copy = y.copy()
+        if self._kept is not None:
+            earlier, as_it_was, its_call = self._kept
+            if not same(earlier, as_it_was):
+                self.found.append(
+                    Fault(
+                        "output_unmodified",
+                        f"an output must stay as it is, but a later call changes it (they share memory): "
+                        f"{difference(as_it_was, earlier)}\nreproduce: {its_call.replace('; ', '; first = ')}; "
+                        f"copy = first.copy(); {call}; (first == copy).all()",
+                        x.dtype.name,
+                    )
+                )
+        self._kept = None if np.may_share_memory(y, x) else (y, copy, call)
+        return copy
+
+    def _compare(self, array: Array, given: Array, before: Array, name: str, note: _Notes) -> None:
+        """What was given is as it was; if not, it is put right again."""
+        if given.shape == before.shape and given.dtype == before.dtype and same(array, before):
+            return
+        changed = difference(before, array) if given.shape == before.shape else f"has shape {given.shape}"
+        note.enter("input_unmodified", f"{name} must not be modified, and {changed} afterwards")
+        if array.flags.writeable:
+            array[...] = before
+
+    def _judge(self, y: Array, note: _Notes, readable: bool) -> None:
+        """What one output shows; of an x with zeros, infinities or NaN only whether it is x."""
+        x, one, backend = note.x, note.one, self.backend
+        if not note.training or one.drop_prob == 0:
+            self._judge_identity(x, y, "output", "x", "evaluation_identity", note)
+            return
+        if not readable:
+            return
+        for problem in find_problems(x, y, one.block_size, backend.data_format, backend.rules, drop_prob=one.drop_prob):
+            if problem.check != "shape_and_dtype":
+                note.enter(problem.check, problem.text + self._other_layout(problem.check, y, note))
+
+    def _judge_identity(self, x: Array, y: Array, name: str, what: str, check: str, note: _Notes) -> None:
+        """y is x, exactly, whatever the dtype; or at drop_prob 0 to a few units where the scale has an epsilon."""
+        dtype = coarser(x.dtype, y.dtype)
+        if same(x, y):
+            return
+        if note.training and self.backend.rules.epsilon and x.shape == y.shape:
+            with np.errstate(all="ignore"):
+                off = np.abs(y.astype(np.float64) - x.astype(np.float64))
+                per_map = float(np.prod(note.one.spatial_shape))
+                most = MAX_ULPS * ulp(x.astype(np.float64), dtype) + self.backend.rules.epsilon / per_map * np.abs(x)
+            if (off <= most).all():
+                return
+        mode = "with drop_prob 0" if note.training else "in evaluation"
+        if note.training:
+            check = "zero_drop_prob_identity" if check == "evaluation_identity" else check
+        note.enter(check, f"the {name} must be {what} {mode}, and {difference(x, y)}")
+
+    def _judge_derivative(self, cotangent: Array, y: Array, x_bar: Array, note: _Notes) -> str:
+        """What is wrong with a derivative in training; in evaluation it is entered here."""
+        if not note.training or note.one.drop_prob == 0:
+            self._judge_identity(cotangent, x_bar, "derivative", "the cotangent", "evaluation_gradient", note)
+            return ""
+        layout = find_layout(self.backend.data_format, note.x.shape, "x")
+        axes = counted_axes(layout, self.backend.rules)
+        dropped = read_dropped(y, axes)
+        return find_derivative_problem(note.x, cotangent, y, x_bar, dropped, layout)
+
+    def _other_layout(self, check: str, y: Array, note: _Notes) -> str:
+        """Whether the blocks would be right, were the axes in another order."""
+        backend, x = self.backend, note.x
+        if check not in {"legal_blocks", "channel_sharing"}:
+            return ""
+        other = "channels_last" if DATA_FORMATS[backend.data_format][0] else "channels_first"
+        shape = find_layout(other, x.shape, "x").spatial_shape(x.shape)
+        if not accepts_block(note.one.block_size, shape, backend.rules):
+            return ""
+        if any(found.check == check for found in find_problems(x, y, note.one.block_size, other, backend.rules)):
+            return ""
+        return f"\nit would be right for data_format {other!r}: is data_format {backend.data_format!r} what x has?"
+
+
+@dataclass
+class _Notes:
+    """A call whose faults are entered."""
+
+    calls: Calls
+    x: Array  # as it was given
+    one: Map
+    call: str
+    training: bool
+    memory: Array  # which may be in another order
+
+    def complete(self, text: str) -> str:
+        return f"{text}\non {self.one}, dtype {self.x.dtype}\nreproduce: {self.call}"
+
+    def enter(self, check: str, text: str) -> None:
+        special = self.kind() if check in {"channel_sharing", "legal_blocks", "scale", "values"} else None
+        self.calls.found.append(Fault(check, self.complete(text), self.x.dtype.name, special))
+
+    def kind(self) -> str | None:
+        """The check of what is special in this call; its fault may show there only."""
+        shape, sides = self.one.spatial_shape, self.one.sides
+        cells = int(np.prod(shape))
+        other = (shape, self.one.block_size) not in self.calls.ordinary
+        for special, name in (
+            (not self.memory.flags.c_contiguous, "non_contiguous_input"),
+            (self.one.drop_prob == 1, "drop_prob_one"),
+            (cells >= LARGE_MAP and self.x.dtype.itemsize == 2, "low_precision"),
+            (len(self.x) == 1 and cells < LARGE_MAP and not self.calls.one_sample, "batch_of_one"),
+            (other and cells == 1, "one_cell_map"),
+            (other and any(b > S for b, S in zip(sides, shape, strict=True)), "oversize_block"),
+            (other and all(b == 1 for b in sides), "block_of_one"),
+            (other and sides == shape, "block_of_map_size"),
+            (other and len(set(sides)) > 1, "per_axis_blocks"),
+            (other and any(b % 2 == 0 for b in sides), "even_blocks"),
+            (other and len(set(shape)) > 1, "non_square_maps"),
+        ):
+            if special:
+                return name
+        return None
+
+
+def find_derivative_problem(
+    x: Array, cotangent: Array, y: Array, x_bar: Array, dropped: NDArray[np.bool_], layout: Layout
+) -> str:
+    """Where x_bar is not the cotangent times y / x of the output beside it; empty where it is."""
+    with np.errstate(all="ignore"):
+        # 0 / 0: the derivative may be NaN as the output is, or 0; and a cotangent that is no number stays none.
+        may_be_nan = np.isnan(y) | ~np.isfinite(cotangent)
+        zero = np.equal(x_bar, 0) | (may_be_nan & np.isnan(x_bar))
+        lost = ~dropped & np.equal(x_bar, 0) & (np.abs(cotangent.astype(np.float64)) > 1e-30)
+    wrong = (dropped & ~zero) | lost
+    if wrong.any():
+        how = (
+            f"it is NaN in {np.count_nonzero(np.isnan(x_bar))} cells"
+            if np.isnan(x_bar).any()
+            else "it is zero everywhere"
+            if zero.all()
+            else "it is zero nowhere: the mask is missing"
+            if not zero.any()
+            else "it has another mask than the output: another draw"
+        )
+        return (
+            f"the derivative must be zero exactly on the {np.count_nonzero(dropped)} dropped cells of the output "
+            f"beside it, but {np.count_nonzero(wrong)} of {x.size} cells are not so; {how}\n"
+            f"{map_picture(~dropped, wrong, layout)}"
+        )
+    kept = ~dropped
+    with np.errstate(all="ignore"):
+        factor = y[kept].astype(np.float64) / x[kept].astype(np.float64)
+        given = cotangent[kept].astype(np.float64)
+        expected = given * factor
+        unit = ulp(expected, coarser(x.dtype, y.dtype))
+        off = np.abs(x_bar[kept].astype(np.float64) - expected) / unit
+    right = (off <= 2 * MAX_ULPS) | ~np.isfinite(given)  # both y and the derivative are rounded
+    if right.all():
+        return ""
+    worst = int(np.argmax(np.where(right, 0, np.nan_to_num(off, nan=np.inf))))
+    wrong = np.zeros(x.shape, dtype=np.bool_)
+    wrong[kept] = ~right
+    with np.errstate(all="ignore"):
+        seen = float(x_bar[kept][worst]) / given[worst]
+    return (
+        f"the derivative on kept cells must be cotangent * scale, scale = {factor[worst]:.17g}, but it is cotangent * "
+        f"{seen:.17g} on a cell, {off[worst]:.3g} ulps off; {np.count_nonzero(wrong)} of {np.count_nonzero(kept)} kept "
+        f"cells are wrong (mask and scale are constants of the derivative)\n{map_picture(kept, wrong, layout)}"
+    )
+
+
+def _refusal(error: BaseException) -> str:
+    """What was raised, in words, with advice where the reason is a common one."""
+    text = describe_error(error)
+    if not isinstance(error, Exception):
+        text += " (which ends the program or the test, and is no verdict)"
+    if isinstance(error, TypeError) and "argument" in text:
+        text += " (it is called as forward(x, drop_prob, block_size, training=..., seed=...))"
+    return f"an input that the backend must support was refused: {text}"
