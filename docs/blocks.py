@@ -60,18 +60,8 @@ def printed_by(path: str) -> str:
 
 
 def source(module: str, *names: str) -> None:
-    """Write functions of the package, without their docstrings."""
-    texts = []
-    for name in names:
-        text = textwrap.dedent(inspect.getsource(getattr(importlib.import_module(module), name)))
-        (function,) = ast.parse(text).body
-        assert isinstance(function, ast.FunctionDef)
-        lines = text.splitlines()
-        first = function.body[0]
-        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-            del lines[first.lineno - 1 : first.end_lineno]
-        texts.append("\n".join(lines))
-    fenced("\n\n\n".join(texts), "python")
+    """Write functions and classes of the package, whole."""
+    fenced("\n\n".join(inspect.getsource(getattr(importlib.import_module(module), name)) for name in names), "python")
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

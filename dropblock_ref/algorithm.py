@@ -61,7 +61,7 @@ def keep_mask(seeds: NDArray[np.bool_], block: Block) -> NDArray[np.bool_]:
     size = (1, 1, *(i + j + 1 for i, j in zip(block.before, block.after, strict=True)))
     origin = (0, 0, *(j - (i + j + 1) // 2 for i, j in zip(block.before, block.after, strict=True)))
     dropped: NDArray[np.bool_] = maximum_filter(seeds, size=size, origin=origin, mode="constant", cval=0)
-    return ~dropped
+    return np.logical_not(dropped, out=dropped)
 
 
 def scale(keep_mask: NDArray[np.bool_]) -> float:

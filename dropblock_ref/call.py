@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from . import rules
 from .algorithm import Block
-from .arguments import check_block_size, check_boolean, check_choice, check_spatial_shape
+from .arguments import check_block_size, check_boolean, check_choice, check_spatial_shape, describe
 from .convention import Convention, find_convention
 
 T = TypeVar("T")
@@ -215,6 +215,15 @@ def check_eligible(seeds: NDArray[np.bool_], call: Call) -> None:
         )
 
 
+def check_fits(array: NDArray[Any], name: str, shape: tuple[int, ...], of: str, shared: Iterable[int] = ()) -> None:
+    """Refuse an array of a shape other than `shape`, but for size 1 on shared axes."""
+    alike = array.ndim == len(shape) and all(
+        a == b or (a == 1 and axis in shared) for axis, (a, b) in enumerate(zip(array.shape, shape, strict=True))
+    )
+    if not alike:
+        raise ValueError(f"{name} must have the shape of {of}, {shape}, or 1 on axes that share, got {describe(array)}")
+
+
 # What the docstrings of several functions say of an argument: each has a line `{name}` in its place.
 PARAGRAPHS = {
     "drop_prob": """\
@@ -246,9 +255,6 @@ seeds : array_like of bool
     "keep_mask": """\
 keep_mask : array_like of bool
     True = kept; 4 or 5 dimensions, 1 on the channel axis where the convention shares masks.""",
-    "gamma": """\
-gamma : float, optional
-    Probability that an eligible cell is a seed, in [0, 1], instead of the one that `drop_prob` gives.""",
     "raises": """\
 TypeError, ValueError
     If an argument is of the wrong kind or out of range, or the convention refuses the block on this map.""",

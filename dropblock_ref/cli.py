@@ -140,7 +140,7 @@ def _add_check(commands: Any) -> None:
         "installed package, or numpy where there is none",
     )
     check.add_argument(
-        "--checks", metavar="NAMES", help="checks or groups (replay, recover, distribution), with commas"
+        "--checks", metavar="NAMES", help="checks or groups (replay, recover, search, distribution), with commas"
     )
     profile = check.add_mutually_exclusive_group()
     profile.add_argument("--quick", action="store_true", help="fewer draws")
@@ -338,9 +338,12 @@ _THEORY = (
     ("expected", "exact dropped fraction"),
     ("deviation", "its standard deviation (one mask)"),
     ("untouched", "probability that a mask drops nothing"),
+    ("all", "probability that it drops everything, at most"),
     ("corner", "probability that a corner cell drops"),
     ("edge", "probability that the middle of an edge drops"),
     ("centre", "probability that the centre cell drops"),
+    ("E corner", "E[y] / x of a corner cell, many masks"),
+    ("E centre", "E[y] / x of the centre cell, many masks"),
     ("calibrated", "gamma that drops exactly the nominal fraction"),
 )
 
@@ -367,16 +370,20 @@ def _row_of_numbers(drop_prob: float, block_size: Any, shape: tuple[int, ...], c
 
 def _numbers(drop_prob: float, block_size: Any, shape: tuple[int, ...], convention: str) -> dict[str, float]:
     how: dict[str, Any] = {"block_size": block_size, "spatial_shape": shape, "convention": convention}
-    dropped = theory.drop_probability(drop_prob, **how)
+    dropped, ratio = (theory.drop_probability(drop_prob, **how), theory.expected_output_ratio(drop_prob, **how))
+    corner, centre = (0,) * dropped.ndim, tuple(S // 2 for S in dropped.shape)
     return {
         "gamma": gamma(drop_prob, **how),
         "nominal": drop_prob,
         "expected": theory.expected_drop_fraction(drop_prob, **how),
         "deviation": theory.drop_fraction_variance(drop_prob, **how) ** 0.5,
         "untouched": theory.untouched_probability(drop_prob, **how),
-        "corner": float(dropped[(0,) * dropped.ndim]),
-        "edge": float(dropped[(0, *(S // 2 for S in dropped.shape[1:]))]),
-        "centre": float(dropped[tuple(S // 2 for S in dropped.shape)]),
+        "all": theory.all_dropped_probability(drop_prob, **how)[1],
+        "corner": float(dropped[corner]),
+        "edge": float(dropped[(0, *centre[1:])]),
+        "centre": float(dropped[centre]),
+        "E corner": float(ratio[corner]),
+        "E centre": float(ratio[centre]),
         "calibrated": theory.calibrated_gamma(drop_prob, **how),
     }
 

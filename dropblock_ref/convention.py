@@ -172,9 +172,8 @@ def find_convention(convention: Any) -> Convention:
     """The convention, given as itself or by its name in `CONVENTIONS`."""
     if isinstance(convention, Convention):
         return convention
+    named = isinstance(convention, str)
+    if named and (found := CONVENTIONS.get(convention)):
+        return found
     accepted = f"convention must be a Convention or one of the names {', '.join(CONVENTIONS)}"
-    if not isinstance(convention, str):
-        raise TypeError(f"{accepted}, got {describe(convention)}")
-    if convention not in CONVENTIONS:
-        raise ValueError(f"{accepted}, got {describe(convention)}")
-    return CONVENTIONS[convention]
+    raise (ValueError if named else TypeError)(f"{accepted}, got {describe(convention)}")

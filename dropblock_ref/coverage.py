@@ -6,6 +6,7 @@ It is a product over the spatial axes, and that keeps everything here small.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,26 +39,23 @@ def coverage_counts(block: Block) -> tuple[NDArray[np.float64], NDArray[np.float
     return n, cells
 
 
-def pairs_along_axes(block: Block) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Per spatial axis the distinct columns (n_k(u), n_k(v), n_k(u, v)) of pairs that a seed covers both, and numbers.
+def pairs_along_axis(block: Block, axis: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Rows n_k(u), n_k(v), n_k(u, v) of the pairs u <= v that a seed covers both, and how many pairs each stands for.
 
-    There are few, and over the axes each of the three counts is multiplied.
+    A pair of a position with itself counts half, so that these pairs and their mirror images are all pairs. On a long
+    axis all but a block's length of the middle is left out: there every position is like its neighbour.
     """
-    tables = []
-    for axis, n in enumerate(coverage_along_axes(block)):
-        # Only pairs less than a block apart: all of them would not fit into memory on a long axis.
-        reach = min(block.before[axis] + block.after[axis], n.size - 1)
-        offsets = np.arange(-reach, reach + 1)
-        u = np.repeat(np.arange(n.size), offsets.size)
-        v = u + np.tile(offsets, n.size)
-        inside = (v >= 0) & (v < n.size)
-        u, v = u[inside], v[inside]
-        both = covering(block, axis, u, v)
-        # As one number, because np.unique sorts numbers ten times as fast as columns.
-        base = int(n.max(initial=0)) + 1
-        columns, number = np.unique(((n[u] * base + n[v]) * base + both)[both > 0], return_counts=True)
-        tables.append((np.stack([columns // base**2, columns // base % base, columns % base]), number))
-    return tables
+    span = block.before[axis] + block.after[axis] + 1
+    start, stop = block.eligible[axis].start, block.eligible[axis].stop
+    # In the middle the eligible positions do not end within a block's reach. No pair reaches from one end to the other.
+    middle = stop - start - span + 1
+    left_out = max(middle - span, 0)
+    size = block.spatial_shape[axis] - left_out
+    eligible = tuple(slice(start, stop - left_out) if k == axis else part for k, part in enumerate(block.eligible))
+    short = replace(block, eligible=eligible)
+    offset, u = np.nonzero(np.add.outer(np.arange(min(span, size)), np.arange(size)) < size)
+    counts = np.stack([covering(short, axis, *pair) for pair in ((u, u), (u + offset, u + offset), (u, u + offset))])
+    return counts, np.where(offset == 0, 0.5, 1.0) * np.where(u == start + block.after[axis], 1.0 + left_out, 1.0)
 
 
 def calibrated_gamma(drop_prob: float, block: Block) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +20,7 @@ from .arguments import (
     check_rng,
     describe,
 )
-from .call import Call, check_eligible, documented, find_layout, resolve
+from .call import Call, check_eligible, check_fits, documented, find_layout, resolve
 from .convention import Convention
 from .picture import picture, telling_cell
 
@@ -104,7 +103,7 @@ def drop_block(
     ----------
     x : array_like of float16, bfloat16 (of ml_dtypes), float32 or float64
         Feature maps, 4 or 5 dimensions: batch, channels and (H, W) or (D, H, W), in the order of `data_format`.
-        Whatever `numpy.asarray` converts. Never modified.
+        Whatever `numpy.asarray` converts, and CPU tensors of torch in bfloat16. Never modified.
     {drop_prob}
     {block_size}
     rng : numpy.random.Generator or int, optional
@@ -137,7 +136,7 @@ def drop_block(
 
     Notes
     -----
-    Algorithm 1 of the paper (arXiv:1810.12890).
+    Algorithm 1 of the paper (arXiv:1810.12890). Scalars may be 0-d arrays of any framework.
 
     {stream}
 
@@ -205,10 +204,11 @@ def trace(
     """
     x, p, call, source = _judge(x, drop_prob, block_size, rng, seeds, training, data_format, convention)
     like, outside = call.like(x), call.layout.outside
-    factor: float | NDArray[np.float64]
-    seed_prob, seeds, factor = 0.0, np.zeros_like(like, dtype=np.bool_), 1.0
-    mask, output = np.ones_like(like, dtype=np.bool_), x.copy(order="K")
-    if source is not None:
+    seed_prob = 0.0
+    factor: float | NDArray[np.float64] = 1.0
+    if source is None:
+        seeds, mask, output = np.zeros_like(like, dtype=np.bool_), np.ones_like(like, dtype=np.bool_), x.copy(order="K")
+    else:
         seed_prob = rules.gamma(p, call.block, call.convention)
         if isinstance(source, np.random.Generator):
             seeds = fast.sample_seeds(seed_prob, call.block, like, source)
@@ -294,17 +294,8 @@ def vjp(cotangent: Any, trace: Trace) -> NDArray[Any]:
     mask, factor = check_boolean(trace.keep_mask, "trace.keep_mask"), as_array(trace.scale, "trace.scale")
     if factor.dtype.kind != "f":
         raise TypeError(f"trace.scale must be a real number or a floating array, got {describe(trace.scale)}")
-    _check_fits(mask, "trace.keep_mask", output.shape, "trace.output", (0, layout.channel_axis))
+    check_fits(mask, "trace.keep_mask", output.shape, "trace.output", (0, layout.channel_axis))
     if factor.ndim:
-        _check_fits(factor, "trace.scale", mask.shape, "trace.keep_mask", range(mask.ndim))
+        check_fits(factor, "trace.scale", mask.shape, "trace.keep_mask", range(mask.ndim))
         factor = layout.inside(factor)
     return layout.outside(fast.multiply(layout.inside(cotangent), layout.inside(mask), factor, output.dtype))
-
-
-def _check_fits(array: NDArray[Any], name: str, shape: tuple[int, ...], of: str, shared: Iterable[int]) -> None:
-    """Refuse an array of a shape other than `shape`, but for size 1 on shared axes."""
-    alike = array.ndim == len(shape) and all(
-        a == b or (a == 1 and axis in shared) for axis, (a, b) in enumerate(zip(array.shape, shape, strict=True))
-    )
-    if not alike:
-        raise ValueError(f"{name} must have the shape of {of}, {shape}, or 1 on axes that share, got {describe(array)}")

@@ -55,7 +55,8 @@ def sample_cells(gamma: float, block: Block, mask: NDArray[np.bool_], rng: np.ra
     """Line 5: the cells of the seeds in the memory of a new mask."""
     box = mask[block.box]
     place = successes(gamma, box.size, rng)
-    cells: NDArray[np.int64] = place * box.strides[-1] + (box.ctypes.data - mask.ctypes.data)
+    first = sum(part.start * step for part, step in zip(block.eligible, mask.strides[2:], strict=True))
+    cells: NDArray[np.int64] = first + place * box.strides[-1]
     for axis in reversed(range(box.ndim - 1)):
         place = place // box.shape[axis + 1]
         if jump := box.strides[axis] - box.shape[axis + 1] * box.strides[axis + 1]:  # in memory, at the end of a row
@@ -87,6 +88,8 @@ def drop(gamma: float, block: Block, like: NDArray[Any], rng: np.random.Generato
 
 def keep_mask(seeds: NDArray[np.bool_], block: Block) -> NDArray[np.bool_]:
     """Line 6; block by block where that is faster."""
+    if not any(block.before + block.after):
+        return ~seeds  # blocks of one cell
     if not stamping_pays(int(np.count_nonzero(seeds)), block, seeds.size):
         return algorithm.keep_mask(seeds, block)
     kept = new_mask(seeds, True)
@@ -95,12 +98,15 @@ def keep_mask(seeds: NDArray[np.bool_], block: Block) -> NDArray[np.bool_]:
 
 
 def stamping_pays(seeds: float, block: Block, cells: int) -> bool:
-    """Whether so many blocks have no more cells than the maximum filter looks at: all cells, once an axis."""
+    """Whether so many blocks have no more cells than the maximum filter looks at: all cells, once an axis.
+
+    A block of most of a large map is left to the filter, because the stamp makes 8 bytes for each cell of a block.
+    """
     volume, axes = 1, 0
     for before, after in zip(block.before, block.after, strict=True):
         volume *= before + after + 1
         axes += before + after > 0
-    return seeds * volume <= cells * axes
+    return not seeds or (volume <= max(CHUNK, cells // 8) and seeds * volume <= cells * axes)
 
 
 def stamp(kept: NDArray[np.bool_], seeds: NDArray[np.int64], block: Block) -> NDArray[np.bool_]:
@@ -111,11 +117,10 @@ def stamp(kept: NDArray[np.bool_], seeds: NDArray[np.int64], block: Block) -> ND
         seed = seeds[start : start + at_once]
         cells = seed[None]
         for axis, S in enumerate(block.spatial_shape):
-            before, after, step = block.before[axis], block.after[axis], kept.strides[2 + axis]
-            reach = np.arange(-before, after + 1)[:, None]
-            if (
-                block.eligible[axis].start < before or block.eligible[axis].stop > S - after
-            ):  # then the border cells, which the block covers too, stand for those beyond
+            before, after, eligible = block.before[axis], block.after[axis], block.eligible[axis]
+            step, reach = kept.strides[2 + axis], np.arange(-before, after + 1)[:, None]
+            if eligible.start < before or eligible.stop > S - after:
+                # Blocks stick out. Their cells on the border of the map stand for those beyond it.
                 position = seed // step % S
                 reach = np.clip(position + reach, 0, S - 1) - position
             cells = (cells[:, None] + reach * step).reshape(-1, seed.size)
@@ -129,13 +134,13 @@ def multiply(
     scale: float | NDArray[np.float64],
     dtype: np.dtype[Any] | None = None,
 ) -> NDArray[Any]:
-    """Lines 7 and 8, in `dtype` (x's by default); where each cell has its own weight, a part of x at a time."""
+    """Lines 7 and 8, in `dtype` (x's by default); where the weights would take much memory, a part of x at a time."""
     product = np.empty_like(x, dtype=dtype)
     wide = np.result_type(product.dtype, np.float32)
-    factor = np.asarray(scale, dtype=wide)
     # Infinities and NaN are legal, and a large kept value may leave the range of the dtype: the product as it is.
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        if keep_mask.size < x.size or x.size <= CHUNK:
+        factor = np.asarray(scale, dtype=wide)
+        if x.size <= CHUNK or keep_mask.size * wide.itemsize <= 2 * x.size:
             weights = keep_mask.astype(wide)
             weights *= factor
             np.multiply(x, weights, out=product, dtype=wide, casting="same_kind")

@@ -25,7 +25,7 @@ from .arguments import (
     check_probability,
     describe,
 )
-from .call import find_layout
+from .call import check_fits, find_layout
 from .convention import Convention, find_convention
 from .dropblock import Trace
 from .picture import telling_cell
@@ -78,9 +78,7 @@ _SHORTEST = 1.1  # inches, for a side of a map: room for its labels
 _LINE, _NOTE, _HEAD, _BARS, _NUMBERS = 0.23, 0.19, 0.62, 2.0, 0.75
 
 
-def plot_trace(
-    trace: Trace, *, sample: int = 0, channel: int = 0, depth: int | None = None, data_format: str | None = None
-) -> Figure:
+def plot_trace(trace: Trace, *, sample: int = 0, channel: int = 0, depth: int | None = None) -> Figure:
     """Draw the stages of one map beside each other: seeds, keep mask, scale, output.
 
     Parameters
@@ -93,18 +91,15 @@ def plot_trace(
     depth : int, optional
         Which slice of a volume (D, H, W), from 0 on; by default the one with the most dropped cells, and of several the
         first.
-    data_format : {"channels_first", "channels_last", "NCHW", "NHWC", "NCDHW", "NDHWC"}, optional
-        Order of the axes, for a Trace that was made by hand; one that `dropblock_ref.trace` made knows its own.
 
     Returns
     -------
     matplotlib.figure.Figure
         Four panels, whose images hold the arrays with dropped cells masked (the seeds unmasked). Dropped cells are
-        hatched. A seed is a circle, each block has its outline, and a dashed frame shows where seeds may lie (outlines
-        and frame only where the trace knows its block). In a slice of a volume a cross is a seed of another slice whose
-        block reaches into this one. A plus is an output that is not finite. A map more than twice as wide as high has
-        its panels one above the other; cells are square but on very long maps. Save the figure
-        with ``figure.savefig("trace.png")``.
+        hatched. A seed is a circle, each block has its outline, a dashed frame shows where seeds may lie. In a slice of
+        a volume a cross is a seed of another slice whose block reaches into this one. A plus is an output that is
+        not finite. A map more than twice as wide as high has its panels one above the other; cells are square but on
+        very long maps. Save the figure with ``figure.savefig("trace.png")``.
 
     Raises
     ------
@@ -124,7 +119,7 @@ def plot_trace(
     """
     trace = check_instance(trace, "trace", Trace, "a Trace, as dropblock_ref.trace returns it")
     gamma = check_probability(trace.gamma, "trace.gamma")
-    one = _select(trace, sample, channel, depth, data_format)
+    one = _select(trace, sample, channel, depth)
     dropped = np.count_nonzero(~one.kept) / one.kept.size
     wide = _is_wide(one.kept.shape)
     width, height = _fit(one.kept.shape, 6.0 if wide else 4.0 if _is_wide(one.kept.shape[::-1]) else 2.6)
@@ -276,7 +271,7 @@ def plot_report(report: Report) -> Figure:
     >>> from dropblock_ref.testing import check_backend
     >>> figure = plot_report(check_backend(backends.load("numpy"), checks=["scale", "empty_batch"]))
     >>> figure.get_suptitle()
-    "PASSED  numpy, held to convention 'paper': 2 passed"
+    "PASSED (only: scale, empty_batch)  numpy, held to convention 'paper': 2 passed"
     """
     report = check_instance(report, "report", Report, "a Report, as dropblock_ref.testing.check_backend returns it")
     for number, result in enumerate(report.results):
@@ -298,22 +293,13 @@ class _Slice:
     blocks: list[_Span]
 
 
-def _select(trace: Trace, sample: Any, channel: Any, depth: Any, data_format: Any) -> _Slice:
+def _select(trace: Trace, sample: Any, channel: Any, depth: Any) -> _Slice:
     output, seeds = check_floating(trace.output, "trace.output"), check_boolean(trace.seeds, "trace.seeds")
     kept = check_boolean(trace.keep_mask, "trace.keep_mask")
-    formats = [one for one in (data_format, trace.data_format) if one is not None]
-    if not formats:
-        raise ValueError("data_format must be given for a Trace that dropblock_ref.trace did not make, got None")
-    layout, *others_known = [find_layout(one, output.shape, "trace.output") for one in formats]
-    if others_known not in ([], [layout]):
-        raise ValueError(f"data_format must be that of the trace, {trace.data_format!r}, got {data_format!r}")
-    shared = tuple(1 if axis == layout.channel_axis else S for axis, S in enumerate(output.shape))
-    for name, array in (("seeds", seeds), ("keep_mask", kept)):
-        if array.shape not in (output.shape, shared) or array.shape != seeds.shape:
-            raise ValueError(
-                f"trace.{name} must have the shape {output.shape} of the output, or {shared} where channels share "
-                f"masks, and that of trace.seeds; got {describe(array)}"
-            )
+    block = check_instance(trace.block, "trace.block", Block, "a Block, as dropblock_ref.trace returns it")
+    layout = find_layout(trace.data_format, output.shape, "trace.output")
+    check_fits(seeds, "trace.seeds", output.shape, "trace.output", (0, layout.channel_axis))
+    check_fits(kept, "trace.keep_mask", seeds.shape, "trace.seeds")
     try:
         factor = np.broadcast_to(np.asarray(trace.scale, dtype=np.float64), output.shape)
     except (TypeError, ValueError) as error:
@@ -322,26 +308,23 @@ def _select(trace: Trace, sample: Any, channel: Any, depth: Any, data_format: An
     sample = _check_index(sample, "sample", output.shape, 0)
     channel = _check_index(channel, "channel", output.shape, layout.channel_axis)
     of_x = layout.map_index(sample, channel)
-    of_mask = layout.map_index(sample, min(channel, seeds.shape[layout.channel_axis] - 1))
+    of_mask = layout.map_index(min(sample, len(seeds) - 1), min(channel, seeds.shape[layout.channel_axis] - 1))
     seeds, kept = seeds[of_mask], kept[of_mask]
     output, factor = output[of_x].astype(np.float64), factor[of_x]
     where, others = f"sample {sample}, channel {channel}", np.zeros_like(seeds)
-    block = trace.block
-    eligible = [] if block is None else [block.eligible]
+    eligible = [block.eligible]
     if seeds.ndim == 2:
         if depth is not None:
             raise ValueError(f"depth must be None for maps of shape {seeds.shape}, got {describe(depth)}")
     else:
         depth = telling_cell(kept)[0] if depth is None else _check_index(depth, "depth", kept.shape, 0)
         where += f", slice {depth} of {len(kept)} in depth"
-        if block is not None:
-            reach = slice(max(0, depth - block.after[0]), depth + block.before[0] + 1)
-            others = seeds[reach].any(axis=0) & ~seeds[depth]
-            eligible = [block.eligible[1:]] if block.eligible[0].start <= depth < block.eligible[0].stop else []
+        reach = slice(max(0, depth - block.after[0]), depth + block.before[0] + 1)
+        others = seeds[reach].any(axis=0) & ~seeds[depth]
+        eligible = [block.eligible[1:]] if block.eligible[0].start <= depth < block.eligible[0].stop else []
         seeds, kept, factor, output = (array[depth] for array in (seeds, kept, factor, output))
     spans = [(rows.start, rows.stop, columns.start, columns.stop) for rows, columns in eligible]
-    blocks = [] if block is None else _block_spans(seeds | others, block)
-    return _Slice(where, seeds, others, kept, factor, output, spans, blocks)
+    return _Slice(where, seeds, others, kept, factor, output, spans, _block_spans(seeds | others, block))
 
 
 def _check_index(value: Any, name: str, shape: tuple[int, ...], axis: int) -> int:

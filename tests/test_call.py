@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+from unittest import mock
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import dropblock_ref
-from dropblock_ref import CONVENTIONS
+from dropblock_ref import CONVENTIONS, call
 from dropblock_ref.call import find_layout, place_block
+from dropblock_ref.convention import find_convention
 from dropblock_ref.testing.strategies import Case
 
 from . import brute_force
@@ -127,3 +135,38 @@ def test_every_call_gives_an_array_of_its_own() -> None:
     first = dropblock_ref.valid_seeds(3, (5, 5))
     first[:] = True
     assert np.count_nonzero(dropblock_ref.valid_seeds(3, (5, 5))) == 9
+
+
+SMALL = np.ones((2, 3, 8, 8), dtype=np.float32)
+
+
+@pytest.mark.parametrize("function", [dropblock_ref.drop_block, dropblock_ref.trace])
+@pytest.mark.parametrize("convention", ["paper", "timm"])
+def test_one_call_resolves_its_convention_its_layout_and_its_block_once(
+    function: Callable[..., Any], convention: str
+) -> None:
+    with (
+        mock.patch.object(call, "find_convention", wraps=find_convention) as conventions,
+        mock.patch.object(call, "find_layout", wraps=call.find_layout) as layouts,
+        mock.patch.object(call, "_place", wraps=call._place) as blocks,
+    ):
+        function(SMALL, 0.1, 3, rng=0, convention=convention)
+    assert (conventions.call_count, layouts.call_count, blocks.call_count) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("block_size", [1, 3, 8])
+def test_a_small_call_makes_at_most_60_calls_of_python_functions(block_size: int) -> None:
+    rng, calls = np.random.default_rng(0), 0
+
+    def count(frame: FrameType, event: str, _: object) -> None:
+        nonlocal calls
+        calls += event == "call" and not frame.f_code.co_flags & inspect.CO_GENERATOR
+
+    dropblock_ref.drop_block(SMALL, 0.1, block_size, rng=rng)
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        dropblock_ref.drop_block(SMALL, 0.1, block_size, rng=rng)
+    finally:
+        sys.setprofile(before)
+    assert 10 < calls <= 60

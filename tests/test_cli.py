@@ -545,7 +545,10 @@ def test_theory_prints_the_exact_numbers(capsys: pytest.CaptureFixture[str]) -> 
     assert numbers["exact dropped fraction"] == pytest.approx(0.0939, abs=5e-5)
     assert numbers["probability that a corner cell drops"] == pytest.approx(0.0033, abs=5e-5)
     assert numbers["probability that the centre cell drops"] == pytest.approx(0.1498, abs=5e-5)
-    assert len(numbers) == 9
+    assert 0 < numbers["probability that it drops everything, at most"] < 1e-13
+    assert numbers["E[y] / x of a corner cell, many masks"] == pytest.approx((1 - 0.0033) / (1 - 0.0939), abs=1e-4)
+    assert numbers["E[y] / x of the centre cell, many masks"] == pytest.approx((1 - 0.1498) / (1 - 0.0939), abs=1e-4)
+    assert len(numbers) == 12
 
 
 def test_theory_compares_all_conventions(capsys: pytest.CaptureFixture[str]) -> None:

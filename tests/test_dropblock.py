@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import FrozenInstanceError, fields, replace
 from fractions import Fraction
 from typing import Any
+from unittest import mock
 
 import ml_dtypes
 import numpy as np
@@ -19,7 +20,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import dropblock_ref
-from dropblock_ref import CONVENTIONS, PAPER, Trace
+from dropblock_ref import CONVENTIONS, PAPER, Trace, fast
+from dropblock_ref.fast import CHUNK
 from dropblock_ref.testing.case import arrange
 from dropblock_ref.testing.strategies import Case, drop_probs
 
@@ -286,7 +288,7 @@ def test_vjp_refuses_a_cotangent_of_another_shape(shape: tuple[int, ...]) -> Non
         ({"keep_mask": np.ones((3, 4, 5, 5), dtype=np.bool_)}, r"trace.keep_mask must have the shape of trace.output"),
         ({"keep_mask": np.ones((2, 4, 5, 1), dtype=np.bool_)}, r"trace.keep_mask must have the shape of trace.output"),
         ({"keep_mask": np.ones((4, 5, 5), dtype=np.bool_)}, r"trace.keep_mask must have the shape of trace.output"),
-        ({"scale": "2"}, "trace.scale must be a real number or a floating array"),
+        ({"scale": "2"}, "trace.scale must be an array that numpy.asarray converts, got '2'"),
         ({"scale": 1j}, "trace.scale must be a real number or a floating array"),
         ({"scale": np.ones((4, 1, 1, 1))}, "trace.scale must have the shape of trace.keep_mask"),
         ({"scale": np.ones(5)}, "trace.scale must have the shape of trace.keep_mask"),
@@ -301,7 +303,7 @@ def test_vjp_refuses_a_trace_whose_fields_do_not_fit_each_other(changes: dict[st
 
 @pytest.mark.parametrize("shared", [{"shared_channels": True}, {"shared_samples": True}, {}])
 @pytest.mark.parametrize("scale_over", ["batch", "sample", "channel"])
-def test_vjp_takes_masks_and_scales_that_are_shared(shared: dict[str, bool], scale_over: str) -> None:
+def test_vjp_takes_masks_and_scales_that_are_shared(shared: dict[str, Any], scale_over: str) -> None:
     convention = replace(PAPER, name="own", scale_over=scale_over, **shared)
     x = np.arange(1.0, 2 * 5 * 5 * 4 + 1).reshape((2, 5, 5, 4))
     trace = dropblock_ref.trace(x, 0.5, 2, rng=4, convention=convention, data_format="channels_last")
@@ -467,4 +469,52 @@ def test_a_call_takes_at_most_the_output_and_two_and_a_half_bytes_per_cell(
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert x.nbytes <= peak <= x.nbytes + 2.5 * x.size
+    parts = 3 * 4 * CHUNK * 4 if dtype == np.float16 else 0  # x, factors and product of a part in float32
+    assert x.nbytes <= peak <= x.nbytes + 2.5 * x.size + parts
+
+
+@pytest.mark.parametrize(
+    ("shape", "block_size", "how"),
+    [
+        ((1, 1, 1024, 1024), 1024, {}),  # one block is the map
+        ((2, 2, 512, 512), 500, {}),
+        ((8, 2, 256, 256), 7, {"convention": "timm"}),  # few channels share a mask
+        ((2, 8, 256, 256), 7, {"convention": replace(PAPER, name="shared", shared_samples=True)}),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@mock.patch.object(fast, "CHUNK", 2**12)  # so that the parts of the product are small beside x
+def test_large_blocks_and_masks_that_few_share_take_no_more(
+    shape: tuple[int, ...], block_size: int, how: dict[str, Any], dtype: Any
+) -> None:
+    x = np.ones(shape, dtype=dtype)
+    for drop_prob in (0.1, 0.5, 1.0):
+        tracemalloc.start()
+        try:
+            dropblock_ref.drop_block(x, drop_prob, block_size, rng=0, **how)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak <= x.nbytes + 2.5 * x.size + 2**19
+
+
+@mock.patch.object(fast, "CHUNK", 2**12)
+def test_a_trace_takes_little_more_than_what_it_holds() -> None:
+    x = np.ones((4, 64, 64, 64), dtype=np.float32)
+    for drop_prob in (0.1, 0.9):
+        tracemalloc.start()
+        try:
+            t = dropblock_ref.trace(x, drop_prob, 7, rng=0)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak <= t.output.nbytes + t.seeds.nbytes + t.keep_mask.nbytes + x.size + 2**19
+
+
+@pytest.mark.parametrize("epsilon", [1e300, 5e-324])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_scale_too_small_for_the_dtype_is_0_even_where_numpy_raises(epsilon: float, dtype: Any) -> None:
+    convention = replace(PAPER, name="mine", epsilon=epsilon)
+    with np.errstate(all="raise"):
+        y = dropblock_ref.drop_block(np.ones((1, 1, 4, 4), dtype=dtype), 0.3, 2, rng=4, convention=convention)
+    assert y.max() == dtype(16 / (12 + epsilon))

@@ -221,7 +221,6 @@ def test_blocks_are_stamped_up_to_as_many_cells_as_the_filter_looks_at(name: str
     [
         (0, 7, (256, 256), "stamp"),
         (1, 7, (100, 100), "stamp"),
-        (1, 1, (256, 256), "maximum_filter"),  # which has nothing to do
         (9362, (1, 7), (256, 256), "stamp"),
         (9363, (1, 7), (256, 256), "maximum_filter"),  # which goes over the cells once instead of twice
         (9362, (7, 1), (256, 256), "stamp"),
@@ -235,6 +234,22 @@ def test_the_work_decides_which_way_is_taken(
     number: int, block_size: int | tuple[int, ...], spatial_shape: tuple[int, ...], way: str
 ) -> None:
     assert way_taken(spread_seeds(number, spatial_shape), block_size) == way
+
+
+@pytest.mark.parametrize(
+    ("number", "length", "cells", "way"),
+    [
+        (1, CHUNK, 2 * CHUNK, "stamp"),
+        (1, CHUNK + 1, 2 * CHUNK, "maximum_filter"),  # a stamp would take 4 bytes for each cell of the map
+        (0, CHUNK + 1, 2 * CHUNK, "stamp"),
+        (1, CHUNK + 1, 16 * CHUNK, "stamp"),
+    ],
+)
+def test_a_block_of_most_of_a_large_map_is_not_stamped(number: int, length: int, cells: int, way: str) -> None:
+    seeds = np.zeros((1, 1, 1, cells), dtype=np.bool_)
+    seeds[..., cells // 2] = number
+    assert way_taken(seeds, (1, length)) == way
+    assert np.count_nonzero(~dropblock_ref.keep_mask(seeds, (1, length))) == number * length
 
 
 def test_one_even_block_has_its_extra_cell_on_the_side_that_the_convention_names() -> None:
@@ -285,7 +300,7 @@ def test_lists_and_read_only_arrays_are_taken() -> None:
 
 
 class Scripted:
-    """A generator of numbers that are given in advance, and then of the largest below 1, which give the longest gaps."""
+    """A generator of numbers that are given in advance, then the largest below 1: the longest gaps."""
 
     def __init__(self, numbers: Sequence[float]) -> None:
         self.numbers = list(numbers)
@@ -400,7 +415,7 @@ def test_cells_drawn_by_gaps_are_seeds_independently_with_probability_gamma(gamm
     assert np.count_nonzero(seeds) == np.count_nonzero(box)
     pairs = [(i, j) for i in range(box.shape[1]) for j in range(i)]
     each = 1e-9 / 6 / (1 + box.shape[1] + len(pairs))
-    tested = [(np.count_nonzero(box), box.size, gamma)]
+    tested = [(int(np.count_nonzero(box)), int(box.size), gamma)]
     tested += [(int(count), samples, gamma) for count in np.count_nonzero(box, axis=0)]
     tested += [(int(np.count_nonzero(box[:, i] & box[:, j])), samples, gamma**2) for i, j in pairs]
     for count, draws, probability in tested:

@@ -41,16 +41,16 @@ SIGNATURES = {
     "sample_seeds": "gamma, block_size, shape, *, rng, data_format='channels_first', convention='paper'",
     "keep_mask": "seeds, block_size, *, data_format='channels_first', convention='paper'",
     "recover_seeds": "keep_mask, block_size, *, data_format='channels_first', convention='paper'",
-    "scale": "keep_mask, *, data_format='channels_first', convention='paper'",
+    "scale": "keep_mask, *, drop_prob=None, data_format='channels_first', convention='paper'",
     "drop_block": "x, drop_prob, block_size, *, rng=None, seeds=None, training=True, "
     "data_format='channels_first', convention='paper'",
     "trace": "x, drop_prob, block_size, *, rng=None, seeds=None, training=True, "
     "data_format='channels_first', convention='paper'",
     "vjp": "cotangent, trace",
     "linear_schedule": "step, start, stop, steps",
-    "Trace": "gamma, seeds, keep_mask, scale, output",
+    "Trace": "gamma, seeds, keep_mask, scale, output, data_format, block",
     "Convention": "*, name, source, gamma_rule, seed_region, even_extra_cell, oversize_block, shared_channels, "
-    "scale_over, epsilon, all_dropped",
+    "scale_over, epsilon, all_dropped, shared_samples=False",
 }
 ROOMS = (
     "arguments",
@@ -64,6 +64,7 @@ ROOMS = (
     "stages",
     "dropblock",
     "schedule",
+    "kept_cells",
     "theory",
     "testing",
     "backends",
@@ -115,7 +116,7 @@ def test_signatures_are_the_pinned_ones(name: str) -> None:
 def shown(default: Any) -> str:
     if default is inspect.Parameter.empty:
         return ""
-    return "=PAPER" if default is dropblock_ref.PAPER else f"={default!r}"
+    return f"={default!r}"
 
 
 def source_files() -> list[Path]:

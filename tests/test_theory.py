@@ -7,10 +7,9 @@ left to chance.
 from __future__ import annotations
 
 import tracemalloc
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cache
 from itertools import product
 from typing import Any
 
@@ -21,117 +20,32 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import dropblock_ref
-from dropblock_ref import CONVENTIONS, PAPER, Convention
+from dropblock_ref import CONVENTIONS, theory
 from dropblock_ref.theory import (
+    all_dropped_probability,
     calibrated_gamma,
     coverage,
     drop_fraction_variance,
     drop_probability,
     expected_drop_fraction,
+    expected_output_ratio,
     keep_covariance,
     untouched_probability,
 )
 from tests import brute_force
-
-Shape = tuple[int, ...]
-Floats = NDArray[np.float64]
-
-MOST_SEEDS = 13
-# Odd, even, per-axis, as large as the map, larger than it on one axis or on all.
-MAPS: tuple[tuple[Shape, int | Shape], ...] = (
-    ((1, 1), 1),
-    ((1, 13), 3),
-    ((2, 6), 2),
-    ((3, 4), 1),
-    ((3, 4), 2),
-    ((3, 4), 3),
-    ((4, 3), (2, 3)),
-    ((3, 4), (1, 4)),
-    ((3, 4), 4),
-    ((4, 3), 3),
-    ((3, 4), (1, 3)),
-    ((2, 3), 5),
-    ((3, 3), 8),
-    ((5, 5), 3),
-    ((6, 4), (3, 2)),
-    ((5, 6), 4),
-    ((7, 7), 7),
-    ((4, 9), (3, 5)),
-    ((1, 1, 1), 1),
-    ((2, 2, 3), 2),
-    ((2, 2, 3), 3),
-    ((2, 3, 2), (1, 3, 2)),
-    ((1, 2, 3), 7),
-    ((4, 4, 4), 3),
-    ((3, 3, 4), (3, 1, 2)),
-    ((3, 4, 3), 2),
+from tests.enumeration import (
+    ACCEPTED,
+    MOST_SEEDS,
+    RULES,
+    SMALL,
+    Case,
+    Floats,
+    Shape,
+    accepted,
+    configurations,
+    covers,
+    weights,
 )
-OWN = (
-    replace(PAPER, name="after", even_extra_cell="after"),
-    replace(PAPER, name="last_axis_fitting", gamma_rule="last_axis", oversize_block="clip_to_smallest_axis"),
-    replace(CONVENTIONS["timm"], name="calibrated_everywhere", gamma_rule="calibrated", even_extra_cell="after"),
-    replace(PAPER, name="odd_everywhere", seed_region="everywhere", even_extra_cell="refused"),
-)
-RULES = (*CONVENTIONS.values(), *OWN)
-
-
-@dataclass(frozen=True)
-class Case:
-    rules: Convention
-    spatial_shape: Shape
-    block_size: int | Shape
-
-    def __str__(self) -> str:
-        return f"{self.rules.name}-{'x'.join(map(str, self.spatial_shape))}-{self.block_size}"
-
-    @property
-    def where(self) -> dict[str, Any]:
-        return {"block_size": self.block_size, "spatial_shape": self.spatial_shape, "convention": self.rules}
-
-
-def accepted(case: Case) -> bool:
-    """Whether the convention accepts the block, judged here and not by the package."""
-    block = brute_force.sides(case.block_size, case.spatial_shape, case.rules)
-    if case.rules.oversize_block == "refused" and any(b > S for b, S in zip(block, case.spatial_shape, strict=True)):
-        return False
-    return case.rules.even_extra_cell != "refused" or all(b % 2 for b in block)
-
-
-ACCEPTED = [case for case in (Case(rules, *one) for rules in RULES for one in MAPS) if accepted(case)]
-SMALL = [
-    case
-    for case in ACCEPTED
-    if len(brute_force.eligible_cells(case.block_size, case.spatial_shape, case.rules)) <= MOST_SEEDS
-]
-
-
-@cache
-def covers(case: Case) -> NDArray[np.bool_]:
-    """(seeds, cells): whether the block of an eligible seed covers a cell."""
-    block = brute_force.sides(case.block_size, case.spatial_shape, case.rules)
-    cells = brute_force.cells_of(case.spatial_shape)
-    seeds = brute_force.eligible_cells(case.block_size, case.spatial_shape, case.rules)
-    table = np.zeros((len(seeds), len(cells)), dtype=np.bool_)
-    for number, seed in enumerate(seeds):
-        for cell in brute_force.block_cells(seed, block, case.rules):
-            if brute_force.lies_in(cell, case.spatial_shape):
-                table[number, cells.index(cell)] = True
-    return table
-
-
-@cache
-def configurations(case: Case) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """For all seed configurations: how many seeds, and (configurations, cells) which cells are dropped."""
-    seeds = len(covers(case))
-    drawn = (np.arange(2**seeds)[:, None] >> np.arange(seeds)) & 1
-    return drawn.sum(axis=1), drawn @ covers(case).astype(np.int64) > 0
-
-
-def weights(case: Case, gamma: float) -> Floats:
-    """The probability of every seed configuration."""
-    drawn, _ = configurations(case)
-    probabilities: Floats = gamma**drawn * (1 - gamma) ** (len(covers(case)) - drawn)
-    return probabilities
 
 
 def moments(case: Case, gamma: float) -> tuple[Floats, float, float]:
@@ -271,6 +185,53 @@ def test_variance_is_the_sum_over_all_pairs_of_cells(name: str, spatial_shape: S
     assert drop_fraction_variance(None, gamma=gamma, **case.where) == pytest.approx(expected, rel=1e-12)
     fraction = 1 - sum(q**n for n in of_one) / len(of_one)
     assert expected_drop_fraction(None, gamma=gamma, **case.where) == pytest.approx(fraction, rel=1e-13)
+
+
+EXTREME = (5e-324, 1e-310, 1e-200, 1e-17, 1e-3, 0.3, 0.5, 0.9, 0.999, 1 - 2**-53)
+
+
+@pytest.mark.parametrize("gamma", EXTREME)
+def test_variance_is_the_sum_over_all_pairs_in_rational_numbers_for_every_gamma(gamma: float) -> None:
+    for case in SMALL[EXTREME.index(gamma) % 4 :: 4]:
+        together = covers(case).T.astype(np.int64) @ covers(case)
+        of_one = np.diagonal(together)
+        pairs = Counter(
+            (int(of_one[u] + of_one[v]), int(both)) for (u, v), both in np.ndenumerate(together) if both > 0
+        )
+        q = 1 - Fraction(gamma)
+        total = sum((number * (q ** (n - both) - q**n) for (n, both), number in pairs.items()), Fraction())
+        expected = total / len(of_one) ** 2
+        found = drop_fraction_variance(None, gamma=gamma, **case.where)
+        # Between two of the smallest positive numbers there is nothing.
+        assert abs(Fraction(found) - expected) <= expected * Fraction(1e-12) + Fraction(5e-324), str(case)
+
+
+@pytest.mark.parametrize("gamma", [1e-9, 0.003, 0.1, 0.6, 0.99])
+@pytest.mark.parametrize("name", ["paper", "timm", "dropblock"])
+@pytest.mark.parametrize(("spatial_shape", "block_size"), [((36, 31), (14, 9)), ((1, 200), (1, 37)), ((9, 8, 10), 5)])
+def test_variance_of_larger_maps_is_the_sum_over_all_pairs(
+    spatial_shape: Shape, block_size: int | Shape, name: str, gamma: float
+) -> None:
+    together: NDArray[Any] = np.ones((1, 1))
+    rules = CONVENTIONS[name]
+    for S, b in zip(spatial_shape, brute_force.sides(block_size, spatial_shape, rules), strict=True):
+        # A map of one row has the seeds and the blocks of one axis.
+        row = covers(Case(rules, (1, S), (1, b))).astype(np.float64)
+        together = np.kron(together, row.T @ row)
+    n = np.diagonal(together)
+    log_q = np.log1p(-gamma)
+    pairs = np.exp((n[:, None] + n - together) * log_q) * -np.expm1(together * log_q)
+    found = drop_fraction_variance(None, block_size, spatial_shape, gamma=gamma, convention=name)
+    assert found == pytest.approx(float(pairs.mean()), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", sorted(CONVENTIONS))
+def test_variance_is_never_negative_and_never_nan(name: str) -> None:
+    for spatial_shape, block_size in (((64, 64, 64), 21), ((7, 9), 7), ((200, 200), 51), ((1, 5000), (1, 5))):
+        case = Case(CONVENTIONS[name], spatial_shape, block_size)
+        if accepted(case):
+            for gamma in (*EXTREME, 0.0, 1.0):
+                assert 0 <= drop_fraction_variance(None, gamma=gamma, **case.where) <= 0.25
 
 
 # Printed values: design.md section 5, and what peers.md says of a framework team's own test.
@@ -423,6 +384,22 @@ def test_variance_on_a_long_axis_needs_no_table_of_all_pairs(size: int) -> None:
     assert peak < 100_000_000
 
 
+def test_variance_on_a_row_of_a_million_cells_needs_less_than_a_gibibyte() -> None:
+    def of_row(size: int) -> float:
+        """Sum over all pairs: on a long row every further cell adds the same."""
+        return drop_fraction_variance(None, (1, 1000), (1, size), gamma=1e-4) * size**2
+
+    tracemalloc.start()
+    try:
+        seen = of_row(1_000_000)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    each = (of_row(6000) - of_row(3000)) / 3000
+    assert seen == pytest.approx(of_row(3000) + each * 997_000, rel=1e-9)
+    assert peak < 2**30
+
+
 @pytest.mark.parametrize("convention", ["paper", "timm", "dropblock"])
 @pytest.mark.parametrize("spatial_shape", [(56, 56), (32, 64, 64)])
 @pytest.mark.parametrize(
@@ -433,6 +410,8 @@ def test_variance_on_a_long_axis_needs_no_table_of_all_pairs(size: int) -> None:
         expected_drop_fraction,
         drop_fraction_variance,
         untouched_probability,
+        expected_output_ratio,
+        all_dropped_probability,
         calibrated_gamma,
     ],
 )
@@ -458,9 +437,11 @@ FUNCTIONS: tuple[Callable[..., Any], ...] = (
     expected_drop_fraction,
     drop_fraction_variance,
     untouched_probability,
+    expected_output_ratio,
+    all_dropped_probability,
     calibrated_gamma,
 )
-OVERRIDDEN = FUNCTIONS[:4]
+OVERRIDDEN = FUNCTIONS[:-1]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -535,3 +516,18 @@ def test_a_bad_map_block_or_convention_is_refused(
 ) -> None:
     with pytest.raises(error, match=rf"{name}.*got"):
         of_block(function, block_size, spatial_shape, convention)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 5e-324, 1e-300, 0.5, 1 - 2.0**-53])
+@pytest.mark.parametrize(("block_size", "spatial_shape"), [(3, (5, 5)), ((1, 3), (1, 30)), (7, (64, 64))])
+def test_what_a_float_cannot_hold_is_0_even_where_numpy_raises(
+    gamma: float, block_size: Any, spatial_shape: tuple[int, ...]
+) -> None:
+    with np.errstate(all="raise"):
+        theory.drop_probability(None, block_size, spatial_shape, gamma=gamma)
+        theory.expected_drop_fraction(None, block_size, spatial_shape, gamma=gamma)
+        theory.drop_fraction_variance(None, block_size, spatial_shape, gamma=gamma)
+        theory.all_dropped_probability(None, block_size, spatial_shape, gamma=gamma)
+        theory.expected_output_ratio(None, block_size, spatial_shape, gamma=gamma)
+        if max(spatial_shape) < 64:
+            theory.expected_output_ratio(None, block_size, spatial_shape, gamma=gamma, masks=1)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 from blocks import table
-from dropblock_ref.dilation import _stamping_is_faster
 
 import dropblock_ref
 from dropblock_ref.call import find_layout, place_block
+from dropblock_ref.fast import sparse, stamping_pays
 
 MEASURED = json.loads((Path(__file__).parents[1] / "benchmarks.json").read_text(encoding="utf-8"))
 # Smallest, median and largest time of a contender.
@@ -79,7 +79,7 @@ def two_ways() -> None:
         (
             (group, *map(milliseconds, (plain, stamped)), ratio(plain, stamped), way_taken(group))
             for group, (plain, stamped) in (
-                (group, (times["maximum_filter"], times["_stamp"])) for group, times in groups("keep_mask, ").items()
+                (group, (times["maximum_filter"], times["stamp"])) for group, times in groups("keep_mask, ").items()
             )
         ),
     )
@@ -93,30 +93,45 @@ def way_taken(case: str) -> str:
     spatial_shape = layout.spatial_shape(tuple(shape))
     gamma = dropblock_ref.gamma(drop_prob, block_size, spatial_shape)
     seeds = dropblock_ref.sample_seeds(gamma, block_size, shape, rng=0, data_format=data_format)
-    stamped = _stamping_is_faster(seeds, place_block(block_size, spatial_shape, dropblock_ref.PAPER))
+    stamped = stamping_pays(seeds.sum(), place_block(block_size, spatial_shape, dropblock_ref.PAPER), seeds.size)
     return "stamped" if stamped else "maximum_filter"
 
 
 def stages() -> None:
-    """Write the time of each stage, and in words what stands between the reference and the floor."""
+    """Write the time of each stage."""
     ((case, times),) = groups("stages, ").items()
     of_floor = {name: f"{time[1] / times[FLOOR][1]:.1f}" for name, time in times.items()}
     table(
         (f"stage of {case}", "milliseconds", "times the floor"),
         ((name, milliseconds(time), of_floor[name]) for name, time in times.items()),
     )
-    print(
-        f"Product and scale take {of_floor['product']} and {of_floor['scale']} times as long as the floor. What "
-        f"separates the reference from it is the drawing, {of_floor['sample_seeds']} times the floor, and the keep "
-        f"mask, {of_floor['keep_mask']} times. Drawing is one random number of 64 bits per eligible cell, "
-        f"{1e9 * times['sample_seeds'][1] / eligible(case):.1f} nanoseconds each.\n"
+
+
+def against_floor(start: str) -> None:
+    """Write the reference's time beside the floor's."""
+    table(
+        ("case", "reference: milliseconds", f"{FLOOR}: milliseconds", "ratio"),
+        (
+            (
+                case,
+                milliseconds(times["reference"]),
+                milliseconds(times[FLOOR]),
+                ratio(times["reference"], times[FLOOR]),
+            )
+            for case, times in groups(start).items()
+        ),
     )
 
 
-def eligible(case: str) -> int:
-    """How many eligible cells all maps of a case have."""
-    batch, channels, *spatial_shape, block_size = (int(number) for number in re.findall(r"\d+", case)[1:])
-    return batch * channels * int(dropblock_ref.valid_seeds(block_size, spatial_shape).sum())
+def drop_probs() -> None:
+    """Write the reference's time over drop_prob, and how its seeds are drawn."""
+    rows = []
+    for case, times in groups("drop_prob ").items():
+        drop_prob, block_size = (float(number) for number in re.findall(r"[\d.]+", case)[:2])
+        gamma = dropblock_ref.gamma(drop_prob, int(block_size), (28, 28))
+        how = "gaps" if sparse(gamma, 32 * 256 * (29 - int(block_size)) ** 2) else "number by number"
+        rows.append((case, milliseconds(times["reference"]), ratio(times["reference"], times[FLOOR]), how))
+    table(("drop_prob", "reference: milliseconds", "times the floor", "seeds drawn by"), rows)
 
 
 def rest() -> None:

@@ -41,10 +41,15 @@ MEANINGS = {
         False: "each channel of a sample has a mask of its own",
         True: "all channels of a sample share one mask",
     },
+    "shared_samples": {
+        False: "each sample has masks of its own",
+        True: "all samples of a call share their masks",
+    },
     "scale_over": {
         "batch": "one scale, from all masks of the batch together",
         "sample": "one scale for each sample",
         "channel": "one scale for each mask",
+        "keep_prob": "1 / (1 - drop_prob), whatever was dropped",
         "none": "no scale",
     },
     "epsilon": {

@@ -147,11 +147,14 @@ def tolerance_table() -> None:
 
 
 def maps_table() -> None:
-    """The maps that each check takes."""
+    """The property that the settings of each check must have, and the maps that it prefers."""
     groups: dict[Any, list[str]] = {}
     for check in CHECKS.values():
-        groups.setdefault(check.needs[0], []).append(f"`{check.name}`")
-    table(["checks", "maps"], [(", ".join(names), "; ".join(map(str, group))) for group, names in groups.items()])
+        groups.setdefault((check.needs.what, check.needs.preferred), []).append(f"`{check.name}`")
+    table(
+        ["checks", "need", "prefer"],
+        [(", ".join(names), what, "; ".join(map(str, maps))) for (what, maps), names in groups.items()],
+    )
 
 
 def inputs_table() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from numbers import Integral
 from typing import Any
 
@@ -121,7 +122,7 @@ class Backend:
     accepts : callable, optional
         ``accepts(spatial_shape, block_size, drop_prob) -> bool``: what it supports (odd only, square only, int only);
         one that takes two arguments is asked without drop_prob. By default everything that its convention accepts.
-        What it does not accept it may refuse or answer as it likes.
+        Where it returns False, any behaviour is allowed. A TypeError for a tuple block_size stands for False.
     settings : sequence of Setting, optional
         What a layer is built with: only these are tried. By default everything that `accepts` accepts.
     output_dtype : str, optional
@@ -236,9 +237,14 @@ class Backend:
         if self.accepts is None:
             return True
         arguments = (spatial_shape, block_size, drop_prob)[: 3 if _takes_three(self.accepts) else 2]
-        if len(arguments) == 3 and drop_prob is None:
-            return any(self.accepts(spatial_shape, block_size, p) for p in DROP_PROBS)
-        return bool(self.accepts(*arguments))
+        try:
+            if len(arguments) == 3 and drop_prob is None:
+                return any(self.accepts(spatial_shape, block_size, p) for p in DROP_PROBS)
+            return bool(self.accepts(*arguments))
+        except TypeError:
+            if isinstance(block_size, int):
+                raise
+            return False  # an `accepts` that calculates with an int takes no sizes per axis
 
     def supports(self, spatial_shape: tuple[int, ...], block_size: Any, drop_prob: float | None = None) -> bool:
         """Whether its convention accepts this block on this map, and it says that it does."""
@@ -251,6 +257,7 @@ class Backend:
 DROP_PROBS = (0.1, 0.5, 0.2, 0.3, 0.05, 0.25, 0.15, 0.4, 0.8, 0.6, 0.7, 0.9, 0.02, 0.01, 1.0)
 
 
+@lru_cache(maxsize=64)  # a scan asks a hundred thousand times
 def _takes_three(accepts: Callable[..., bool]) -> bool:
     """Whether `accepts` has a place for drop_prob; one with a default is something of its own."""
     try:

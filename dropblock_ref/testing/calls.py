@@ -9,6 +9,7 @@ of the check whose property it breaks.
 from __future__ import annotations
 
 import time
+import unittest
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -61,7 +62,8 @@ class Calls:
     # The settings that checks of no special kind try, whatever they are, and whether they have one sample only.
     ordinary: frozenset[tuple[tuple[int, ...], Any]] = frozenset()
     one_sample: bool = False
-    _kept: tuple[Array, Array, str] | None = None  # the last output, its copy, and its call
+    # Arrays of the last calls, their copies, and the calls: outputs, derivatives.
+    _kept: list[tuple[Array, Array, str]] = field(default_factory=list)
 
     def take(self) -> list[Fault]:
         """What has been found since the last time."""
@@ -103,7 +105,11 @@ class Calls:
         if not isinstance(pair, tuple) or len(pair) != 2:
             self._unreadable(f"vjp must return (y, x_bar), and returned {describe(pair)}", note)
         y = self._keep(self._require(pair[0], "output of vjp", before[0], note), call, x)
-        x_bar = self._require(pair[1], "derivative", before[0], note, dtype=x.dtype).copy()
+        x_bar = self._require(pair[1], "derivative", before[0], note, dtype=x.dtype)
+        self._compare_earlier(x.dtype.name, call)
+        if not np.may_share_memory(x_bar, x) and not np.may_share_memory(x_bar, cotangent):
+            self._kept.append((x_bar, x_bar.copy(), call))
+        x_bar = x_bar.copy()
         self._compare(x, given[0], before[0], "x", note)
         self._compare(cotangent, given[1], before[1], "the cotangent", note)
         self._enter("vjp", before[0], one, training)
@@ -137,14 +143,15 @@ class Calls:
             partial(self.backend.draw_seeds, shape, dtype, one.drop_prob, one.block_size, seed=seed), call
         )
 
-    def refuses(self, x: Array, drop_prob: Any, block_size: Any) -> Any:
-        """What forward makes of an argument that is wrong or of a rare type: an output, or None where it raises."""
+    def refuses(self, x: Array, drop_prob: Any, block_size: Any) -> bool:
+        """Whether forward raises an exception on an argument; one that skips a test or ends the program is none."""
         how = {"training": True, "seed": 0 if self.backend.reseeds else None}
-        self._kept = None
+        self._kept = []
         try:
-            return self._call(partial(self.backend.forward, x.copy(), drop_prob, block_size, **how), "")
-        except Refused:
-            return None
+            self._call(partial(self.backend.forward, x.copy(), drop_prob, block_size, **how), "")
+        except Refused as error:
+            return isinstance(error.__cause__, Exception) and not isinstance(error.__cause__, unittest.SkipTest)
+        return False
 
     def _call(self, function: Callable[[], Any], call: str) -> Any:
         """Its warnings are its own affair; what it raises to end the program or to skip a test is no verdict."""
@@ -188,14 +195,18 @@ class Calls:
 
     def _unreadable(self, text: str, note: _Notes) -> None:
         note.enter("shape_and_dtype" if note.x.size else "empty_batch", text)
-        self._kept = None
+        self._kept = []
         raise Unreadable(note.complete(text))
 
     def _keep(self, y: Array, call: str, x: Array) -> Array:
         """A copy of the output, after a look at the one before, which may share its memory."""
         copy = y.copy()
-        if self._kept is not None:
-            earlier, as_it_was, its_call = self._kept
+        self._compare_earlier(x.dtype.name, call)
+        self._kept = [] if np.may_share_memory(y, x) else [(y, copy, call)]
+        return copy
+
+    def _compare_earlier(self, dtype: str, call: str) -> None:
+        for earlier, as_it_was, its_call in self._kept:
             if not same(earlier, as_it_was):
                 self.found.append(
                     Fault(
@@ -203,11 +214,9 @@ class Calls:
                         f"an output must stay as it is, but a later call changes it (they share memory): "
                         f"{difference(as_it_was, earlier)}\nreproduce: {its_call.replace('; ', '; first = ')}; "
                         f"copy = first.copy(); {call}; (first == copy).all()",
-                        x.dtype.name,
+                        dtype,
                     )
                 )
-        self._kept = None if np.may_share_memory(y, x) else (y, copy, call)
-        return copy
 
     def _compare(self, array: Array, given: Array, before: Array, name: str, note: _Notes) -> None:
         """What was given is as it was; if not, it is put right again."""
@@ -287,6 +296,8 @@ class _Notes:
 
     def enter(self, check: str, text: str) -> None:
         special = self.kind() if check in {"channel_sharing", "legal_blocks", "scale", "values"} else None
+        if check == "shape_and_dtype" and not self.memory.flags.c_contiguous:
+            special = "non_contiguous_input"
         self.calls.found.append(Fault(check, self.complete(text), self.x.dtype.name, special))
 
     def kind(self) -> str | None:
@@ -298,14 +309,14 @@ class _Notes:
             (not self.memory.flags.c_contiguous, "non_contiguous_input"),
             (self.one.drop_prob == 1, "drop_prob_one"),
             (cells >= LARGE_MAP and self.x.dtype.itemsize == 2, "low_precision"),
-            (len(self.x) == 1 and cells < LARGE_MAP and not self.calls.one_sample, "batch_of_one"),
             (other and cells == 1, "one_cell_map"),
             (other and any(b > S for b, S in zip(sides, shape, strict=True)), "oversize_block"),
             (other and all(b == 1 for b in sides), "block_of_one"),
             (other and sides == shape, "block_of_map_size"),
+            (other and len(set(shape)) > 1, "non_square_maps"),
             (other and len(set(sides)) > 1, "per_axis_blocks"),
             (other and any(b % 2 == 0 for b in sides), "even_blocks"),
-            (other and len(set(shape)) > 1, "non_square_maps"),
+            (len(self.x) == 1 and cells < LARGE_MAP and not self.calls.one_sample, "batch_of_one"),
         ):
             if special:
                 return name
@@ -320,7 +331,7 @@ def find_derivative_problem(
         # 0 / 0: the derivative may be NaN as the output is, or 0; and a cotangent that is no number stays none.
         may_be_nan = np.isnan(y) | ~np.isfinite(cotangent)
         zero = np.equal(x_bar, 0) | (may_be_nan & np.isnan(x_bar))
-        lost = ~dropped & np.equal(x_bar, 0) & (np.abs(cotangent.astype(np.float64)) > 1e-30)
+        lost = ~dropped & np.equal(x_bar, 0) & (np.abs(cotangent.astype(np.float64)) > 1e-37)
     wrong = (dropped & ~zero) | lost
     if wrong.any():
         how = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,8 +15,8 @@ from ..arguments import describe_error
 from ..call import Layout, accepts_block, counted_axes, find_layout
 from .backend import Backend
 from .calls import Calls, Fault, Refused, Unreadable
-from .maps import ANY_MAP
-from .observation import find_problems, make_input, read_dropped
+from .maps import ANY_MAP, ANY_SETTING
+from .observation import make_input, read_dropped
 from .report import FAILING, CheckResult
 from .settings import Map, Needs, find_settings
 
@@ -26,6 +27,8 @@ OUTPUT = ("channel_sharing", "legal_blocks", "scale", "values")
 GROUPS = ("replay", "recover", "search", "distribution")
 # The error budget of a whole run is split in advance: every check that leaves something to chance has this share.
 STATISTICAL_SHARE = 1 / 20
+# Samples and channels of every x where few shapes are wanted.
+_BATCH, _BATCH_OF_LARGE, _LARGE = (32, 4), (1, 2), 2**14
 
 
 class CheckFailure(AssertionError):  # noqa: N818  (an outcome, not an error)
@@ -99,6 +102,8 @@ class Run:
 
     def batch(self, samples: int, channels: int, spatial_shape: tuple[int, ...]) -> tuple[int, int]:
         """So many samples and channels, or those that the backend is built for."""
+        if self.compiled:
+            samples, channels = _BATCH if math.prod(spatial_shape) < _LARGE else _BATCH_OF_LARGE
         for one in self.backend.settings or ():
             if one.spatial_shape in (None, spatial_shape):
                 return one.samples or samples, one.channels or channels
@@ -128,7 +133,15 @@ class Run:
                 text = f"backend.accepts failed with {describe_error(error)}"
                 raise CheckFailure(text, bears="supported_input") from error
         found: list[Map] = self.cache[key]
-        return found[:1] if self.compiled else found
+        return self._few(found, needs) if self.compiled else found
+
+    def _few(self, found: list[Map], needs: Needs) -> list[Map]:
+        """One setting of each rank: the ordinary one where it will do, so that few shapes are compiled."""
+        first = {len(one.spatial_shape): one for one in reversed(found)}
+        if needs not in (ANY_MAP, ANY_SETTING) and not needs.own:
+            ordinary = {len(one.spatial_shape): one for one in self.find(ANY_MAP)}
+            first |= {n: one for n, one in ordinary.items() if n in first and needs.holds(one, self.backend.rules)}
+        return [first[ndim] for ndim in self.backend.spatial_ndims if ndim in first]
 
     def supported(self, maps: Iterable[Map]) -> list[Map]:
         """Those settings that the backend supports, by rank, convention and its own word."""
@@ -204,13 +217,16 @@ class Run:
         try:
             return function(*given, **how)
         except Refused as error:
-            text = str(error)
+            text, bears = str(error), "supported_input"
+            usual = (one.spatial_shape, one.block_size) in self.calls.ordinary or "supported_input" in self.faults
+            if isinstance(one.block_size, tuple) and not usual:
+                bears = "per_axis_blocks"
             if isinstance(one.block_size, tuple) and "TypeError" in text:
                 text += (
                     "\na backend that takes no block with a size per axis says so: declare accepts=lambda "
                     "spatial_shape, block_size: isinstance(block_size, int)"
                 )
-            raise CheckFailure(text, bears="supported_input", dtype=self._dtype_of(given)) from error
+            raise CheckFailure(text, bears=bears, dtype=self._dtype_of(given)) from error
         except Unreadable as error:
             raise CheckFailure(str(error), bears="shape_and_dtype", dtype=self._dtype_of(given)) from error
 
@@ -228,23 +244,6 @@ class Run:
             f"x = make_input({x.shape}, {x.dtype.name!r}, {self.seed}); "
             f"backend.forward(x, {p!r}, {one.block_size!r}, training={training}, seed={seed})"
         )
-
-    def judge(
-        self,
-        x: NDArray[Any],
-        y: Any,
-        one: Map,
-        call: str,
-        *,
-        only: tuple[str, ...] | None = None,
-        seeds: NDArray[np.bool_] | None = None,
-    ) -> None:
-        """Fail on the first problem of the output, or of those of the checks `only`."""
-        for problem in find_problems(
-            x, y, one.block_size, self.backend.data_format, self.backend.rules, seeds=seeds, drop_prob=one.drop_prob
-        ):
-            if only is None or problem.check in only:
-                raise CheckFailure(f"{problem.text}\non {one}, dtype {x.dtype}\nreproduce: {call}", dtype=x.dtype.name)
 
     def check_call(self) -> str:
         """The call that repeats the present check, as text."""
@@ -390,6 +389,14 @@ def registered() -> Iterator[Check]:
         yield from (one for one in _CHECKS.values() if one.group == group)
 
 
+def possible_causes(name: str, fault: Fault) -> tuple[str, ...]:
+    """The checks that, where they fail too, are the cause of what this one has found first."""
+    if fault.check == name:
+        return _CHECKS[name].after
+    # What outputs of an edge show is the fault of the check whose name it bears, and of what that stands on.
+    return (fault.check, *(_CHECKS[fault.check].after if fault.check in OUTPUT else _CHECKS[name].after))
+
+
 def settle(run: Run, results: Sequence[CheckResult]) -> tuple[CheckResult, ...]:
     """The results in the light of each other: what calls of other checks have shown, and which failures are causes.
 
@@ -406,8 +413,7 @@ def settle(run: Run, results: Sequence[CheckResult]) -> tuple[CheckResult, ...]:
 
     def cause(name: str, visiting: tuple[str, ...] = ()) -> str | None:
         if name not in causes:
-            bears = tuple(fault.check for fault in faults[name][:1])
-            for other in dict.fromkeys((*bears, *_CHECKS[name].after)):
+            for other in possible_causes(name, faults[name][0]):
                 # A check whose failure is blamed on this one is no cause of it.
                 if other in faults and other not in (name, *visiting) and faults[other][0].check != name:
                     root = cause(other, (*visiting, name))

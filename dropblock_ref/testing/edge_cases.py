@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,18 +26,18 @@ from .maps import (
     PER_AXIS_BLOCK,
 )
 from .observation import MAX_ULPS, coarser, ulp
-from .recover import judge_all
+from .recover import MASK, judge_all, require_dropped
 
 _RATES = ("map_rate", "cell_rates")
 
 
-@check("recover", NON_SQUARE_MAP, after=OUTPUT, judges=True)
+@check("recover", NON_SQUARE_MAP, after=(*_RATES, "even_blocks", "per_axis_blocks", "batch_of_one"), judges=True)
 def non_square_maps(run: Run) -> Outcome:
     """On maps that are wider than high, or higher than wide, mask, scale and values are right."""
     return judge_all(run, run.needed())
 
 
-@check("recover", EVEN_BLOCK_REFUSED, after=OUTPUT, judges=True)
+@check("recover", EVEN_BLOCK_REFUSED, after=(*_RATES, "batch_of_one"), judges=True)
 def even_blocks(run: Run) -> Outcome:
     """With blocks of even size, mask, scale and values are right, or they are refused as the convention says."""
     if run.backend.rules.even_extra_cell == "refused":
@@ -45,10 +46,15 @@ def even_blocks(run: Run) -> Outcome:
     return judge_all(run, run.needed())
 
 
-@check("recover", PER_AXIS_BLOCK, after=OUTPUT, judges=True)
+@check("recover", PER_AXIS_BLOCK, after=(*_RATES, "batch_of_one"), judges=True)
 def per_axis_blocks(run: Run) -> Outcome:
     """With blocks of one size per axis, mask, scale and values are right."""
     return judge_all(run, run.needed())
+
+
+def _unless_compiled(run: Run) -> None:
+    if run.compiled:
+        raise NotApplicable("left out by the profile 'compiled', which has few shapes and arguments")
 
 
 def _judge_and_count(run: Run, maps: Sequence[Map]) -> Outcome:
@@ -64,25 +70,26 @@ def _judge_and_count(run: Run, maps: Sequence[Map]) -> Outcome:
     return outcome
 
 
-@check("recover", ONE_CELL_BLOCK, statistical=True, after=(*OUTPUT, *_RATES), judges=True)
+@check("recover", ONE_CELL_BLOCK, statistical=True, after=(*MASK, *_RATES), judges=True)
 def block_of_one(run: Run) -> Outcome:
     """A block of one cell drops single cells with probability drop_prob, as Dropout with a counted scale."""
     return _judge_and_count(run, run.needed())
 
 
-@check("recover", MAP_SIZED_BLOCK, statistical=True, after=(*OUTPUT, *_RATES), judges=True)
+@check("recover", MAP_SIZED_BLOCK, statistical=True, after=(*MASK, *_RATES), judges=True)
 def block_of_map_size(run: Run) -> Outcome:
     """A block as large as the map drops as its convention says: where blocks must fit, everything or nothing."""
     return _judge_and_count(run, run.needed())
 
 
-@check("recover", ONE_CELL_MAP, statistical=True, after=(*OUTPUT, *_RATES), judges=True)
+@check("recover", ONE_CELL_MAP, statistical=True, after=(*MASK, *_RATES), judges=True)
 def one_cell_map(run: Run) -> Outcome:
     """A map of one cell is dropped with probability drop_prob."""
+    _unless_compiled(run)
     return _judge_and_count(run, run.needed())
 
 
-@check("recover", OVERSIZE_BLOCK, statistical=True, after=(*OUTPUT, *_RATES), judges=True)
+@check("recover", OVERSIZE_BLOCK, statistical=True, after=(*MASK, *_RATES), judges=True)
 def oversize_block(run: Run) -> Outcome:
     """A block larger than the map is refused or clipped as the convention says."""
     if run.backend.rules.oversize_block == "refused":
@@ -99,7 +106,7 @@ def _all_refused(run: Run, maps: Sequence[Map], what: str) -> Outcome:
     _must_accept(run)
     for one in maps:
         x = run.input(run.shape(2, 2, one.spatial_shape))
-        if run.calls.refuses(x, one.drop_prob, one.block_size) is not None:
+        if not run.calls.refuses(x, one.drop_prob, one.block_size):
             raise CheckFailure(
                 f"{what} must be refused with an exception, but none is raised\non {one}\n"
                 f"reproduce: {run.forward_call(x, one, seed=run.seed)}"
@@ -122,18 +129,20 @@ def _must_accept(run: Run) -> Map:
 @check("recover", ANY_SETTING)
 def bad_arguments(run: Run) -> Outcome:
     """A drop_prob outside [0, 1] and a block_size below 1 or of wrong length are refused; what is not is told."""
+    _unless_compiled(run)
     one = _must_accept(run)
     x = run.input(run.shape(2, 2, one.spatial_shape))
     p, b = one.drop_prob, one.block_size
     wrong: list[tuple[str, Any, Any]] = [(f"drop_prob {bad}", bad, b) for bad in (-0.1, 1.5, 10.0, float("nan"))]
     wrong += [(f"block_size {bad}", p, bad) for bad in (0, -1, 2.5, (3,) * (1 + len(one.spatial_shape)))]
-    taken = [what for what, drop_prob, block in wrong if run.calls.refuses(x, drop_prob, block) is not None]
+    taken = [what for what, drop_prob, block in wrong if not run.calls.refuses(x, drop_prob, block)]
     return Outcome("not refused: " + ", ".join(taken) if taken else "refused", reported=bool(taken))
 
 
 @check("recover", ANY_SETTING)
 def scalar_types(run: Run) -> Outcome:
     """NumPy's numbers and the int 1 are taken as drop_prob and block_size; what is refused is told."""
+    _unless_compiled(run)
     one = _must_accept(run)
     x = run.input(run.shape(2, 2, one.spatial_shape))
     p, b = one.drop_prob, one.block_size
@@ -144,28 +153,32 @@ def scalar_types(run: Run) -> Outcome:
         given.append(("block_size int64", p, np.int64(b)))
     if run.backend.is_for(one.spatial_shape, b, 1.0):
         given.append(("drop_prob 1 as an int", 1, b))
-    refused = [what for what, drop_prob, block in given if run.calls.refuses(x, drop_prob, block) is None]
+    refused = [what for what, drop_prob, block in given if run.calls.refuses(x, drop_prob, block)]
     return Outcome("refused: " + ", ".join(refused) if refused else "taken", reported=bool(refused))
 
 
-@check("recover", DROPS_ALL, statistical=True, after=(*OUTPUT, *_RATES), judges=True)
+@check("recover", DROPS_ALL, statistical=True, after=(*MASK, *_RATES), judges=True)
 def drop_prob_one(run: Run) -> Outcome:
     """With drop_prob 1 rates, mask, scale and values are right, also where every cell is dropped."""
     return _judge_and_count(run, run.needed())
 
 
-@check("recover", ANY_MAP, after=(*OUTPUT, "input_unmodified"), judges=True)
+@check("recover", ANY_MAP, after=("input_unmodified", *_RATES), judges=True)
 def non_contiguous_input(run: Run) -> Outcome:
     """Whatever the memory order of x, mask, scale and values are right."""
     redrawn = False
     maps = run.needed()
     number = 0
     for one, dtype in itertools.product(maps, run.backend.dtypes):
-        contiguous = run.input(run.shape(3, 3, one.spatial_shape), dtype)
+        contiguous = run.input(run.shape(8, 3, one.spatial_shape), dtype)
         expected = run.forward(contiguous, one, seed=run.seed)
         number = 0
         for x in memory_orders(contiguous, run.layout(contiguous).channel_axis):
             y = run.forward(x, one, seed=run.seed)
+            if "evaluation" in run.backend.modes:
+                run.forward(x, one, seed=run.seed, training=False)
+            if not run.dropped(x, y).any():
+                require_dropped(run, one, run.masks(x), f"of an x with strides {x.strides} ")
             # An x with other values has other y, and the same mask.
             redrawn |= bool((run.dropped(x, y) != run.dropped(contiguous, expected)).any())
             number += 1
@@ -179,6 +192,7 @@ def non_contiguous_input(run: Run) -> Outcome:
 
 def memory_orders(x: NDArray[Any], channel_axis: int) -> list[NDArray[Any]]:
     """The same x, and one whose samples are all the first, in other orders of memory."""
+    axis = 2 if channel_axis == 1 else 1  # of the height, in maps
     read_only = x.copy()
     read_only.flags.writeable = False
     other = np.moveaxis(
@@ -191,32 +205,36 @@ def memory_orders(x: NDArray[Any], channel_axis: int) -> list[NDArray[Any]]:
         np.flip(x).copy()[(slice(None, None, -1),) * x.ndim],
         np.asfortranarray(x),
         other,  # as NHWC memory seen as NCHW
+        np.swapaxes(np.ascontiguousarray(np.swapaxes(x, axis, axis + 1)), axis, axis + 1),  # height and width exchanged
         np.broadcast_to(x[:1], x.shape),  # a stride of 0, and read-only
+        np.broadcast_to(x.ravel()[:1].reshape((1,) * x.ndim), x.shape) if x.size else x,
         read_only,
+        np.concatenate([x[::-1], x, x[::-1]])[len(x) : 2 * len(x)],  # a part of a larger batch
     ]
 
 
-@check("recover", ANY_MAP, after=OUTPUT, judges=True)
+@check("recover", ANY_MAP, judges=True)
 def batch_of_one(run: Run) -> Outcome:
     """A batch of one sample, of one channel, has the right shape, mask, scale and values."""
     maps = run.needed()
     if all(run.batch(1, 1, one.spatial_shape)[0] != 1 for one in maps):
         raise NotApplicable("the backend is built for more than one sample")
-    for one, dtype, channels in itertools.product(maps, run.backend.dtypes, (1, 3)):
+    rare = run.supported(replace(one, drop_prob=0.001) for one in maps)  # hardly anything is dropped
+    for one, dtype, channels in itertools.product((*maps, *rare), run.backend.dtypes, (1, 3)):
         x = run.input(run.shape(1, channels, one.spatial_shape), dtype)
         for seed in run.seeds(6 if dtype == run.dtype else 1):
             run.forward(x, one, seed=seed)
     return Outcome(f"{run.draws} masks")
 
 
-@check("recover", ANY_MAP)
+@check("recover", ANY_MAP, after=("shape_and_dtype",))
 def empty_batch(run: Run) -> Outcome:
     """A batch of no samples gives an empty output of the same shape and dtype."""
     for one in run.needed():
         if run.batch(0, 3, one.spatial_shape)[0]:
             raise NotApplicable("the backend is built for batches of one size")
-        x = run.input(run.shape(0, 3, one.spatial_shape))
-        for mode in run.backend.modes:
+        for dtype, mode in itertools.product(run.backend.dtypes, run.backend.modes):
+            x = run.input(run.shape(0, 3, one.spatial_shape), dtype)
             run.forward(x, one, seed=run.seed, training=mode == "training")
     return Outcome()
 

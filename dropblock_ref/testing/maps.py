@@ -27,6 +27,17 @@ NON_SQUARE = (
 )
 # Of the sizes and the drop_prob that networks use.
 REALISTIC = (Map((28, 28), 7, 0.1), Map((14, 14), 7, 0.1), Map((8, 14, 14), 5, 0.1), Map((28, 28), 1, 0.1))
+# Where gamma takes another way: large blocks, other maps, a rare or a frequent drop; judged more coarsely.
+FURTHER_RATES = (
+    Map((14, 14), 9, 0.1),
+    Map((20, 20), 7, 0.1),
+    Map((40, 40), 9, 0.1),
+    Map((14, 14), 3, 0.005),
+    Map((14, 14), (3, 7), 0.1),
+    Map((12, 12), 3, 0.95),
+    Map((8, 10, 12), 5, 0.1),
+    Map((6, 6, 6), 3, 0.95),
+)
 EVEN = (
     Map((8, 8), 2),
     Map((9, 9), 4, 0.3),
@@ -142,7 +153,7 @@ ONE_CELL_MAP = Needs("map of one cell", ONE_CELL, _one_cell)
 OVERSIZE_BLOCK = Needs("block larger than the map", OVERSIZE, _oversize, refused=True)
 DROPS_ALL = Needs("drop_prob of 1", DROP_PROB_ONE, _drop_prob_one)
 LARGE_MAP = Needs("setting that drops between 0.1 % and 98 %", LARGE, _drops, most=1)
-REALISTIC_MAP = Needs("setting that drops between 0.1 % and 98 %", REALISTIC, _drops, most=1)
+REALISTIC_MAP = Needs("setting that drops between 0.1 % and 98 %", REALISTIC, _drops, most=1, own=True)
 DESIGNED_MAP = Needs("map of at most 784 cells", (*DESIGNED, *DESIGNED_FURTHER), _small, most=1)
 SMALL_MAP = Needs("map of at most 784 cells", SMALL, _small, most=1)
 HUGE_MAP = Needs("map of some 70,000 cells", MANY_CELLS, _many_cells, most=1)

@@ -11,7 +11,7 @@ from ..arguments import check_instance, check_integer, describe
 from . import distribution, edge_cases, gradients, recover, replay, search  # noqa: F401  (they register their checks)
 from .assertions import check_false_alarm
 from .backend import Backend
-from .check import GROUPS, Check, CheckFailure, Run, registered, settle
+from .check import GROUPS, Check, CheckFailure, Run, possible_causes, registered, settle
 from .maps import ANY_MAP, ANY_SETTING
 from .report import ESSENTIAL, FAILING, CheckResult, Report, find_versions
 from .settings import find_settings
@@ -30,9 +30,9 @@ def check_backend(
     backend : Backend
         The implementation under test.
     checks : str or iterable of str, optional
-        Names of checks or of their groups ``"replay"``, ``"recover"``, ``"distribution"``; ``"quick"`` for all of them
-        with fewer draws, ``"compiled"`` with few different shapes too, for backends that compile for each. By default
-        all.
+        Names of checks or of their groups ``"replay"``, ``"recover"``, ``"search"``, ``"distribution"``; ``"quick"``
+        for all of them with fewer draws, ``"compiled"`` with few different shapes too, for backends that compile for
+        each. By default all.
     seed : int
         Of the oracle's own choices, and the first one given to the backend; the same seed repeats the run.
     false_alarm : float
@@ -262,8 +262,7 @@ class BoundCheck:
         result = self.check.run(run)
         if self.check.name in run.faults and result.status in FAILING:
             # Which of the checks that might be the cause fails by itself? That one's test says more.
-            bears = tuple(fault.check for fault in run.faults[self.check.name][:1])
-            for name in dict.fromkeys((*bears, *self.check.after)):
+            for name in possible_causes(self.check.name, run.faults[self.check.name][0]):
                 if name != self.check.name and self._fails(name, backend):
                     return replace(result, status="not_judged", message=f"see {name}, which fails first")
         elif result.status in {"passed", "reported"}:
@@ -336,7 +335,7 @@ def iterate_checks(
 
     Examples
     --------
-    >>> import unittest
+    >>> import io, unittest
     >>> from dropblock_ref import backends
     >>> from dropblock_ref.testing import iterate_checks
     >>> class TestDropBlock(unittest.TestCase):
@@ -344,7 +343,7 @@ def iterate_checks(
     ...         for backend, check in iterate_checks([backends.load("numpy")], checks=["scale", "values"]):
     ...             with self.subTest(backend=backend.name, check=str(check)):
     ...                 check(backend)
-    >>> unittest.TextTestRunner(stream=open("/dev/null", "w")).run(TestDropBlock("test_drop_block")).wasSuccessful()
+    >>> unittest.TextTestRunner(stream=io.StringIO()).run(TestDropBlock("test_drop_block")).wasSuccessful()
     True
     """
     bound = bind_checks(checks, seed, false_alarm)

@@ -249,7 +249,7 @@ class Report:
         if self.counts:
             lines.append(
                 f"  {self.counts['calls']:.0f} calls of the backend, of {self.counts['shapes']:.0f} kinds (shape, "
-                f"dtype, block, mode, drop_prob), {self.counts['seconds']:.1f} s"
+                "dtype, block, mode, drop_prob)"
             )
         return "\n".join(lines)
 

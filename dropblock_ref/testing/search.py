@@ -27,7 +27,7 @@ from .calls import Refused, Unreadable
 from .case import Case, special_value
 from .check import CheckFailure, Map, NotApplicable, Outcome, Run, check
 from .maps import ANY_MAP
-from .observation import MAX_ULPS, coarser, difference, same, ulp
+from .observation import MAX_ULPS, coarser, difference, find_problems, same, ulp
 
 if TYPE_CHECKING:
     from hypothesis import strategies as st
@@ -207,7 +207,7 @@ def _drawn(
                 special=SPECIAL,
             )
         )
-    if not drawn and built == (Setting(),) and len(blocks) > 1:  # what it accepts is none of that: take what was found
+    if not drawn and ordinary and built == (Setting(),) and len(blocks) > 1:  # none of that: take what was found
         return _drawn(run, blocks, tuple(Setting(one.spatial_shape, one.block_size, one.drop_prob) for one in ordinary))
     return st.one_of(drawn)
 
@@ -312,6 +312,14 @@ class _Trial:
 
     # What must hold
 
+    def compare(self, case: Case, y: NDArray[Any], text: str, seeds: NDArray[np.bool_]) -> None:
+        """The output is that of these seeds."""
+        backend, x = self.backend, case.x
+        for problem in find_problems(
+            x, y, case.block_size, backend.data_format, backend.rules, seeds=seeds, drop_prob=case.drop_prob
+        ):
+            raise CheckFailure(f"{problem.text}\non {_map(case)}, dtype {x.dtype}\nreproduce: {text}", dtype=case.dtype)
+
     def injected(self, case: Case) -> None:
         """With given seeds, exactly their blocks are dropped."""
         if self.backend.apply is None:
@@ -320,7 +328,7 @@ class _Trial:
         text = self.line(plain, "backend.apply(case.x, case.seeds, case.block_size)")
         y = self.call(self.run.calls.apply, plain.x, plain.seeds, _map(plain), call=text)
         self.run.draws += self.run.masks(plain.x)
-        self.run.judge(plain.x, y, _map(plain), text, seeds=plain.seeds)
+        self.compare(plain, y, text, plain.seeds)
 
     def output(self, case: Case) -> None:
         """In training the output is DropBlock of x; special values change nothing elsewhere."""
@@ -330,7 +338,7 @@ class _Trial:
         seeds = self.drawn_seeds(plain)
         y, text = self.forward(plain)
         if seeds is not None:
-            self.run.judge(plain.x, y, _map(plain), text, seeds=seeds)
+            self.compare(plain, y, text, seeds)
         dropped = self.run.dropped(plain.x, y)
         if case.special and case.drop_prob and self.backend.reseeds and not dropped.all():
             factor = np.where(dropped & ~np.isnan(y), 0.0, y.astype(np.float64) / plain.x.astype(np.float64))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -46,6 +47,7 @@ class Needs:
     holds: Callable[[Map, Convention], bool] = _anything
     most: int = 2  # how many are taken of each rank where none of the preferred ones is accepted
     refused: bool = False  # whether the convention may refuse them
+    own: bool = False  # whether it keeps its own setting where few shapes are wanted and an ordinary one would do
 
 
 def find_settings(backend: Backend, needs: Needs) -> list[Map]:
@@ -108,7 +110,10 @@ def _scan(backend: Backend, ndim: int) -> Iterator[Map]:
         return
     for shape in _shapes(ndim):
         for block in _blocks(shape):
-            yield from (Map(shape, block, p) for p in DROP_PROBS)
+            # A backend that takes no drop_prob at all here is not asked about each.
+            with contextlib.suppress(Exception):  # an `accepts` that fails on a rare kind of block is not for it
+                if backend.is_for(shape, block):
+                    yield from (Map(shape, block, p) for p in DROP_PROBS)
 
 
 @cache

@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -17,7 +18,8 @@ import pytest
 from numpy.typing import NDArray
 
 import dropblock_ref
-from dropblock_ref import backends, dilation
+from dropblock_ref import backends, fast
+from dropblock_ref.testing.observation import find_dtype
 
 SHAPES = {2: (32, 256, 28, 28), 3: (8, 32, 16, 28, 28)}
 BLOCKS = (3, 7, 11, 15)
@@ -133,6 +135,29 @@ def test_shared_masks(benchmark: Any, block_size: int, contender: str) -> None:
 
 
 @pytest.mark.parametrize("contender", ["reference", "multiply only"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_dtypes(benchmark: Any, dtype: str, contender: str) -> None:
+    x = make_x(2, "channels_first").astype(find_dtype(dtype))
+    benchmark.group = f"dtype {dtype} {x.shape} block 7"
+    benchmark.name = contender
+    function = reference(x, 7) if contender == "reference" else multiply_only(x, x.shape)
+    benchmark.pedantic(function, rounds=5, warmup_rounds=1)
+
+
+@pytest.mark.parametrize("contender", ["reference", "multiply only"])
+@pytest.mark.parametrize("block_size", [1, 3, 7])
+@pytest.mark.parametrize("drop_prob", [0.01, 0.1, 0.3, 0.5, 0.9])
+def test_drop_probs(benchmark: Any, drop_prob: float, block_size: int, contender: str) -> None:
+    x, rng = make_x(2, "channels_first"), np.random.default_rng(0)
+    benchmark.group = f"drop_prob {drop_prob} block {block_size} {x.shape}"
+    benchmark.name = contender
+    function: Callable[[], Any] = multiply_only(x, x.shape)
+    if contender == "reference":
+        function = partial(dropblock_ref.drop_block, x, drop_prob, block_size, rng=rng)
+    benchmark.pedantic(function, rounds=5, warmup_rounds=1)
+
+
+@pytest.mark.parametrize("contender", ["reference", "multiply only"])
 @pytest.mark.parametrize("batch", [1, 4, 16, 64])
 def test_linear_in_cells(benchmark: Any, batch: int, contender: str) -> None:
     x = np.ones((batch, 64, 128, 128), dtype=np.float32)
@@ -142,7 +167,7 @@ def test_linear_in_cells(benchmark: Any, batch: int, contender: str) -> None:
     benchmark.pedantic(function, rounds=5, warmup_rounds=1)
 
 
-@pytest.mark.parametrize("way", ["maximum_filter", "_stamp"])
+@pytest.mark.parametrize("way", ["maximum_filter", "stamp"])
 @pytest.mark.parametrize(
     ("ndim", "data_format", "block_size", "drop_prob"),
     [
@@ -160,7 +185,7 @@ def test_ways_of_keep_mask(
     seeds = channels_last(seeds) if data_format == "channels_last" else seeds
     benchmark.group = f"keep_mask, {ndim}D {data_format} {seeds.shape} block {block_size} drop_prob {drop_prob}"
     benchmark.name = way
-    with mock.patch.object(dilation, "_stamping_is_faster", return_value=way == "_stamp"):
+    with mock.patch.object(fast, "stamping_pays", return_value=way == "stamp"):
         benchmark.pedantic(
             lambda: dropblock_ref.keep_mask(seeds, block_size, data_format=data_format), rounds=7, warmup_rounds=1
         )
@@ -182,9 +207,13 @@ def test_stages(benchmark: Any, stage: str) -> None:
     benchmark.pedantic(function, rounds=9, warmup_rounds=2)
 
 
-def test_small_call(benchmark: Any) -> None:
+@pytest.mark.parametrize("contender", ["reference", "numpy.add of two arrays of 4"])
+def test_small_call(benchmark: Any, contender: str) -> None:
     benchmark.group = "one call on (2, 3, 8, 8)"
-    benchmark(reference(np.ones((2, 3, 8, 8), dtype=np.float32), 3))
+    benchmark.name = contender
+    four = np.ones(4)
+    small = reference(np.ones((2, 3, 8, 8), dtype=np.float32), 3)
+    benchmark(small if contender == "reference" else partial(np.add, four, four))
 
 
 @pytest.mark.parametrize("modules", ["numpy, scipy.ndimage", "dropblock_ref"])

@@ -140,7 +140,8 @@ class DropBlock:
         return tuple(slice(i, S - j) for i, j, S in zip(block.before, block.after, spatial_shape, strict=True))
 
     def mask_shape(self, shape: Shape, /) -> Shape:
-        return (shape[0], 1 if self.rules.shared_channels else shape[1], *shape[2:])
+        samples, channels = shape[:2]
+        return (1 if self.rules.shared_samples else samples, 1 if self.rules.shared_channels else channels, *shape[2:])
 
     def draw(self, rng: np.random.Generator, shape: Shape, gamma: float, eligible: Box, /) -> Mask:
         """Seeds of this shape, on eligible cells only."""

@@ -123,7 +123,7 @@ class ScaleInSingle(DropBlock):
 
 
 @count_bugs.plant(
-    "the mean of the mask is a float32 sum in float32 steps of 1 / count, off by some parts of a million",
+    "the mean of the mask is a float32 sum in float32 steps of 1 / count, off by up to a part in a thousand",
     SCALE,
     at=Case((4, 8, 28, 28), 7, 0.1),
 )
@@ -161,7 +161,7 @@ class FewKeptUnscaled(DropBlock):
 
 @count_bugs.plant(
     "masks are shared by the channels, and kept cells are counted in float16 for float16",
-    "low_precision scale search",
+    "low_precision scale map_rate search",
     first="low_precision scale",
     convention="timm",
     dtypes=("float16",),

@@ -6,8 +6,9 @@ import hashlib
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
+
+import numpy as np
 
 from dropblock_ref.call import accepts_block
 from dropblock_ref.convention import Convention
@@ -20,13 +21,12 @@ from .mutant import Mutant
 Setting = tuple[Shape, Any, float]  # a map, a block on it and a drop_prob
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Limit:
-    """What a layer still accepts; `settings` are some of it, for each rank."""
+    """What a layer still accepts."""
 
     name: str
     accepts: Callable[[Shape, Shape, float], bool]
-    settings: dict[int, tuple[Setting, ...]]
 
 
 def sides_of(block_size: Any, ndim: int) -> Shape:
@@ -37,63 +37,47 @@ def sides_of(block_size: Any, ndim: int) -> Shape:
 
 ONE_SETTING: dict[int, Setting] = {2: ((28, 28), 7, 0.1), 3: ((8, 14, 14), 5, 0.1)}
 ONE_MAP = {2: (14, 14), 3: (6, 6, 6)}
-SOME = {
-    2: (
-        ((28, 28), 7, 0.1),
-        ((9, 9), 3, 0.4),
-        ((12, 6), 3, 0.4),
-        ((9, 9), (3, 5), 0.4),
-        ((6, 6), 1, 0.4),
-        ((5, 5), 5, 0.4),
-    ),
-    3: (((8, 14, 14), 5, 0.1), ((5, 5, 5), 3, 0.4), ((6, 5, 4), (3, 1, 3), 0.4), ((3, 3, 3), 3, 0.4)),
-}
 LIMITS = (
     Limit(
         "one_setting",
         lambda shape, sides, p: (
-            (shape, p) == (ONE_SETTING[len(shape)][0], 0.1) and set(sides) == {ONE_SETTING[len(shape)][1]}
+            (shape, set(sides), p)
+            == (ONE_SETTING[len(shape)][0], {ONE_SETTING[len(shape)][1]}, ONE_SETTING[len(shape)][2])
         ),
-        {rank: (setting,) for rank, setting in ONE_SETTING.items()},
     ),
-    Limit(
-        "odd_blocks",
-        lambda _, sides, __: all(b % 2 == 1 for b in sides),
-        {rank: (*settings, (settings[1][0], 3, 1.0), (settings[1][0], 3, 0.0)) for rank, settings in SOME.items()},
-    ),
-    Limit(
-        "one_map",
-        lambda shape, _, __: shape == ONE_MAP[len(shape)],
-        {
-            rank: tuple(
-                (shape, b, p) for b, p in ((3, 0.4), (5, 0.1), (4, 0.3), (1, 0.4), (shape[0], 0.4), (3, 1.0), (3, 0.0))
-            )
-            for rank, shape in ONE_MAP.items()
-        },
-    ),
-    Limit(
-        "maps_of_16_32_64",
-        lambda shape, _, __: len(set(shape)) == 1 and shape[0] in (16, 32, 64),
-        {
-            2: (((16, 16), 3, 0.4), ((32, 32), 7, 0.1), ((64, 64), 9, 0.1), ((16, 16), 4, 0.3), ((16, 16), 1, 0.4)),
-            3: (((16, 16, 16), 3, 0.4), ((16, 16, 16), 4, 0.3)),
-        },
-    ),
-    Limit(
-        "flat_blocks",
-        lambda _, sides, __: all(b == 1 for b in sides[:-1]),
-        {
-            2: (((9, 9), (1, 3), 0.4), ((28, 28), (1, 7), 0.1), ((9, 12), (1, 4), 0.4), ((6, 6), 1, 0.4)),
-            3: (((5, 5, 5), (1, 1, 3), 0.4), ((6, 5, 8), (1, 1, 4), 0.4), ((3, 3, 3), 1, 0.4)),
-        },
-    ),
-    Limit(
-        "one_drop_prob",
-        lambda _, __, p: p == 0.1,
-        {rank: tuple((shape, b, 0.1) for shape, b, _ in settings) for rank, settings in SOME.items()},
-    ),
-    Limit("positive_drop_prob", lambda _, __, p: p > 0, {r: (*some, (some[1][0], 3, 1.0)) for r, some in SOME.items()}),
+    Limit("odd_blocks", lambda _, sides, __: all(b % 2 == 1 for b in sides)),
+    Limit("one_map", lambda shape, _, __: shape == ONE_MAP[len(shape)]),
+    Limit("maps_of_16_32_64", lambda shape, _, __: len(set(shape)) == 1 and shape[0] in (16, 32, 64)),
+    Limit("flat_blocks", lambda _, sides, __: all(b == 1 for b in sides[:-1])),
+    Limit("one_drop_prob", lambda _, __, p: p == 0.1),
+    Limit("positive_drop_prob", lambda _, __, p: p > 0),
 )
+# What is tried of each limit, as far as it is accepted.
+SETTINGS: dict[int, tuple[Setting, ...]] = {
+    2: (
+        ONE_SETTING[2],
+        *(((9, 9), b, p) for b, p in ((3, 0.4), (3, 0.1), ((3, 5), 0.4), ((3, 5), 0.1), (4, 0.3), (4, 0.1))),
+        *(((9, 9), b, p) for b, p in (((1, 3), 0.4), ((1, 4), 0.1), (3, 1.0), (3, 0.0))),
+        *(((12, 6), b, p) for b, p in ((3, 0.4), (3, 0.1), ((1, 3), 0.4))),
+        *(((6, 6), 1, p) for p in (0.4, 0.1, 0.02, 0.98, 1.0)),
+        *(((5, 5), b, p) for b, p in ((5, 0.4), (5, 0.1), (6, 0.4), (7, 0.1))),
+        *(((1, 1), 1, p) for p in (0.4, 0.1)),
+        *((ONE_MAP[2], b, p) for b, p in ((3, 0.4), (7, 0.1), (4, 0.3), (1, 0.4), (14, 0.4), (20, 0.4))),
+        *((ONE_MAP[2], b, p) for b, p in ((3, 1.0), (1, 1.0), (3, 0.0))),
+        *(((S, S), b, p) for S, b, p in ((16, 3, 0.4), (32, 7, 0.1), (64, 9, 0.1), (16, 4, 0.3), (16, 1, 0.4))),
+        *(((16, 16), b, p) for b, p in ((3, 1.0), (1, 1.0), (3, 0.0))),
+        ((28, 28), (1, 7), 0.1),
+    ),
+    3: (
+        ONE_SETTING[3],
+        *(((5, 5, 5), b, p) for b, p in ((3, 0.4), (3, 0.1), (2, 0.4), (2, 0.1), ((1, 1, 3), 0.4), (3, 1.0), (3, 0.0))),
+        *(((6, 5, 4), b, p) for b, p in (((3, 1, 3), 0.4), ((3, 1, 3), 0.1), (2, 0.4), ((1, 1, 4), 0.4))),
+        *(((3, 3, 3), b, p) for b, p in ((3, 0.4), (3, 0.1), (1, 0.4), (1, 0.1), (1, 1.0), (5, 0.4), (5, 0.1))),
+        *(((1, 1, 1), 1, p) for p in (0.4, 0.1)),
+        *((ONE_MAP[3], b, p) for b, p in ((3, 0.4), (5, 0.1), (4, 0.3), (1, 1.0), (6, 0.4), (8, 0.4), (3, 1.0))),
+        *(((16, 16, 16), b, p) for b, p in ((3, 0.4), (4, 0.3), (1, 1.0))),
+    ),
+}
 
 
 def fixed(backend: Backend, limit: Limit) -> Backend:
@@ -130,12 +114,18 @@ def fixed(backend: Backend, limit: Limit) -> Backend:
         require(shape, drop_prob, block_size)
         return backend.draw_seeds(shape, dtype, drop_prob, block_size, seed=seed)
 
+    def apply(x: Any, seeds: Any, block_size: Any) -> Any:
+        assert backend.apply is not None
+        require(x.shape, None, block_size)
+        return backend.apply(x, seeds, block_size)
+
     return replace(
         backend,
         name=f"{backend.name}, {limit.name}",
         forward=forward,
         vjp=None if backend.vjp is None else vjp,
         draw_seeds=None if backend.draw_seeds is None else draw_seeds,
+        apply=None if backend.apply is None else apply,
         accepts=accepts,
     )
 
@@ -144,6 +134,7 @@ def fixed(backend: Backend, limit: Limit) -> Backend:
 
 VARIED = (
     Case(training=False),
+    Case(shape=(1, 1), training=False),
     Case(seeds=(3, 3, None, None, EVALUATE, None), fresh=True, derivative=False),
     Case(shape=(1, 1), seeds=(3, None, None)),
     Case(shape=(24, 2)),
@@ -156,7 +147,11 @@ VARIED = (
 # By hand: answers differ from the correct backend's, and yet nothing is wrong there, or nothing that draws could show.
 NOT_SHOWN: dict[str, tuple[str, ...]] = {
     "new_shape_restarts": ("one_setting", "one_map"),
+    # gamma is a third of a per cent, and 3 per cent, too large there.
     "sixteen_bits": ("one_setting",),
+    "eleven_bits_in_half": ("one_setting",),
+    # Within the 4 ulps that rounding may take.
+    "epsilon": ("maps_of_16_32_64",),
 }
 
 
@@ -170,24 +165,47 @@ def cases(mutant: Mutant, limit: Limit) -> Iterator[Case]:
         if sides and whole and limit.accepts(case.spatial_shape, sides, case.drop_prob):
             yield case
     for rank in backend.spatial_ndims:
-        settings = [one for one in limit.settings[rank] if accepts_block(one[1], one[0], backend.rules)]
+        settings = [
+            (shape, block, p)
+            for shape, block, p in SETTINGS[rank]
+            if accepts_block(block, shape, backend.rules) and limit.accepts(shape, sides_of(block, rank), p)
+        ]
         tried = (
             *itertools.product((*own, Case()), settings),
-            *itertools.product(VARIED, settings[:2]),
+            *itertools.product((*VARIED, *[Case(injected=True)] * (backend.apply is not None)), settings[:2]),
         )
         for (case, (spatial_shape, block_size, drop_prob)), dtype in itertools.product(tried, backend.dtypes):
             shape = (*case.shape[:2], *spatial_shape)
             if case.shape[0] * case.shape[1] < 10_000 // max(1, len(case.seeds)):
-                yield replace(case, shape=shape, block_size=block_size, drop_prob=drop_prob, dtype=dtype)
+                block, p = alike(block_size, case.block_size), alike(drop_prob, case.drop_prob)
+                yield replace(case, shape=shape, block_size=block, drop_prob=p, dtype=dtype)
 
 
-@cache
+def alike(value: Any, example: Any) -> Any:
+    """The value as a number, or a list, of the example's kind, where that is the bug's condition."""
+    if isinstance(example, list):
+        return list(value) if isinstance(value, tuple) else [value, value]
+    return type(example)(value) if isinstance(example, np.generic) and not isinstance(value, tuple) else value
+
+
+_RIGHT: dict[str, str] = {}
+
+
 def right_answers(
     convention: Convention, data_format: str, dtypes: tuple[str, ...], replay: bool, limit: Limit, case: Case
 ) -> str:
-    """The answers of the correct backend, as a digest."""
+    """The answers of the correct backend, as a digest; of each case once."""
+    key = repr((convention, data_format, dtypes, replay, limit.name, case))
+    if key not in _RIGHT:
+        _RIGHT[key] = digest(_right_answers(convention, data_format, dtypes, replay, limit, case))
+    return _RIGHT[key]
+
+
+def _right_answers(
+    convention: Convention, data_format: str, dtypes: tuple[str, ...], replay: bool, limit: Limit, case: Case
+) -> list[Any]:
     right = make_backend(convention, data_format, dtypes=dtypes, with_draw_seeds=replay, with_apply=replay)
-    return digest(answers(fixed(right, limit), case))
+    return answers(fixed(right, limit), case)
 
 
 def digest(told: list[Any]) -> str:

@@ -15,7 +15,7 @@ memory_bugs = Bugs("memory", causes=True)
 ORDER = "non_contiguous_input search"
 MODIFIED = "input_unmodified"
 # An output that changes after it was returned, and an x that changes after the call, belong to the same check.
-LATER = "input_unmodified"
+LATER = "output_unmodified"
 LARGE = 2**18  # numbers
 TWICE = (3, None)
 
@@ -282,7 +282,7 @@ class ZerosOverwritten(OneBuffer):
 @memory_bugs.plant(
     "the next derivative overwrites the one before",
     LATER,
-    first="input_unmodified gradient",
+    first="output_unmodified gradient",
     at=Case(seeds=TWICE, fresh=True),
 )
 class DerivativeOverwritten(OneBuffer):

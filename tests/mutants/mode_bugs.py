@@ -239,7 +239,7 @@ class EvenAccepted(DropBlock):
 # Arguments to refuse.
 
 
-@edge_bugs.plant("what must be refused gives None, and no exception", "bad_arguments")
+@edge_bugs.plant("what must be refused gives None, and no exception", "bad_arguments", reported=True)
 class NoneForRefusal(DropBlock):
     def forward(self, x: Any, drop_prob: Any, block_size: Any, *, training: bool, seed: int | None) -> Any:
         try:
@@ -248,37 +248,37 @@ class NoneForRefusal(DropBlock):
             return None
 
 
-@edge_bugs.plant("a drop_prob of 1.5 is taken for 1", "bad_arguments")
+@edge_bugs.plant("a drop_prob of 1.5 is taken for 1", "bad_arguments", reported=True)
 class DropProbOverOneAccepted(DropBlock):
     def check_probability(self, drop_prob: Any, /) -> float:
         return 1.0 if isinstance(drop_prob, float) and drop_prob > 1 else super().check_probability(drop_prob)
 
 
-@edge_bugs.plant("a negative drop_prob is taken for 0", "bad_arguments", data_format="channels_last")
+@edge_bugs.plant("a negative drop_prob is taken for 0", "bad_arguments", data_format="channels_last", reported=True)
 class NegativeDropProbAccepted(DropBlock):
     def check_probability(self, drop_prob: Any, /) -> float:
         return 0.0 if isinstance(drop_prob, float) and drop_prob < 0 else super().check_probability(drop_prob)
 
 
-@edge_bugs.plant("a drop_prob of nan drops nothing", "bad_arguments", ndims=(3,))
+@edge_bugs.plant("a drop_prob of nan drops nothing", "bad_arguments", ndims=(3,), reported=True)
 class NanDropProbAccepted(DropBlock):
     def check_probability(self, drop_prob: Any, /) -> float:
         return 0.0 if isinstance(drop_prob, float) and math.isnan(drop_prob) else super().check_probability(drop_prob)
 
 
-@edge_bugs.plant("a block_size of 0 is taken for 1", "bad_arguments")
+@edge_bugs.plant("a block_size of 0 is taken for 1", "bad_arguments", reported=True)
 class BlockOfZeroAccepted(DropBlock):
     def check_block(self, block_size: Any, ndim: int, /) -> Shape:
         return super().check_block(1 if isinstance(block_size, int) and block_size == 0 else block_size, ndim)
 
 
-@edge_bugs.plant("a negative block_size is taken for 1", "bad_arguments")
+@edge_bugs.plant("a negative block_size is taken for 1", "bad_arguments", reported=True)
 class NegativeBlockAccepted(DropBlock):
     def check_block(self, block_size: Any, ndim: int, /) -> Shape:
         return super().check_block(1 if isinstance(block_size, int) and block_size < 0 else block_size, ndim)
 
 
-@edge_bugs.plant("a block_size of the wrong length is filled up with its last side", "bad_arguments")
+@edge_bugs.plant("a block_size of the wrong length is filled up with its last side", "bad_arguments", reported=True)
 class BlockOfWrongLengthAccepted(DropBlock):
     def check_block(self, block_size: Any, ndim: int, /) -> Shape:
         if isinstance(block_size, Iterable):

@@ -37,33 +37,26 @@ class Mutant:
     costly: str = ""  # why a run of ordinary cost does not find it
 
 
-# One fault shows in several checks, and none of them is untrue: a wrong scale is wrong on a map that is not square, too.
-_EDGES = frozenset(
-    [
-        "non_square_maps",
-        "even_blocks",
-        "per_axis_blocks",
-        "block_of_one",
-        "block_of_map_size",
-        "one_cell_map",
-        "oversize_block",
-        "drop_prob_one",
-        "batch_of_one",
-        "search",
-    ]
-)
+# One fault shows in several checks, none of which is untrue: a wrong scale is wrong on maps that are not square, too.
 _RATES = frozenset(
-    [
-        "map_rate",
-        "dtype_rates",
-        "cell_rates",
-        "block_of_one",
+    {
         "block_of_map_size",
+        "block_of_one",
+        "cell_rates",
+        "drop_prob_one",
+        "dtype_rates",
+        "map_rate",
         "one_cell_map",
         "oversize_block",
-        "drop_prob_one",
-    ]
+    }
 )
+_EDGES = (_RATES - {"cell_rates", "dtype_rates", "map_rate"}) | {
+    "batch_of_one",
+    "even_blocks",
+    "non_square_maps",
+    "per_axis_blocks",
+    "search",
+}
 
 
 def besides(names: frozenset[str]) -> frozenset[str]:

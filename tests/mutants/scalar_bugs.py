@@ -19,14 +19,14 @@ BAD = "bad_arguments search"
     "a NumPy float as drop_prob is taken for no drop_prob, and becomes 0.5",
     "map_rate search bad_arguments",
     first="map_rate search bad_arguments",
-    at=Case((4, 8, 28, 28), 7, np.float32(0.1)),
+    at=Case((4, 8, 28, 28), 7, np.float64(0.1)),
 )
 class NumpyDropProbIsDefault(DropBlock):
     def check_probability(self, drop_prob: Any, /) -> float:
         return super().check_probability(0.5 if isinstance(drop_prob, np.floating) else drop_prob)
 
 
-@scalar_bugs.plant("a NumPy float as drop_prob is refused", BAD, reported=True, at=Case(drop_prob=np.float32(0.4)))
+@scalar_bugs.plant("a NumPy float as drop_prob is refused", BAD, reported=True, at=Case(drop_prob=np.float64(0.4)))
 class NumpyDropProbRefused(DropBlock):
     def check_probability(self, drop_prob: Any, /) -> float:
         if isinstance(drop_prob, np.floating):

@@ -34,8 +34,9 @@ OWN = (
     replace(PAPER, name="own_2", scale_over="channel", all_dropped="nan"),
     replace(PAPER, name="own_3", scale_over="none", even_extra_cell="after"),
     replace(PAPER, name="own_4", scale_over="sample", shared_channels=True, epsilon=0.5),
+    replace(PAPER, name="own_5", shared_samples=True),
     replace(
-        PAPER, name="own_5", gamma_rule="last_axis", seed_region="everywhere", oversize_block="clip_to_smallest_axis"
+        PAPER, name="own_6", gamma_rule="last_axis", seed_region="everywhere", oversize_block="clip_to_smallest_axis"
     ),
 )
 ALL_CONVENTIONS = (*(row for row in CONVENTIONS.values() if row.gamma_rule != "calibrated"), *OWN)

@@ -64,7 +64,7 @@ def test_complaints_are_about_misses_wrong_causes_and_false_accusations() -> Non
     assert len(complaints(told, report(stream_goes_on="failed"))) == 2
 
 
-# Bugs that show nearly everywhere have no ordinary call that hides them.
+# Most bugs of these kinds show in a corner only.
 HIDDEN = tuple(mutant for mutant in NEW if mutant.stage in {"memory", "early returns", "corners of gamma", "counts"})
 
 
@@ -85,7 +85,7 @@ def test_the_table_of_limits_is_complete() -> None:
     assert all(set(shown) <= names for shown in SHOWS_ON.values())
 
 
-@pytest.mark.parametrize("mutant", ALL if LONG else ALL[::23], ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize("mutant", ALL if LONG else ALL[::47], ids=lambda mutant: mutant.name)
 def test_a_mutant_shows_on_the_limits_of_the_table(mutant: Mutant) -> None:
     assert SHOWS_ON[mutant.name] == [limit.name for limit in LIMITS if shows(mutant, limit)]
 

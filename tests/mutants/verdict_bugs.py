@@ -342,7 +342,7 @@ class KeepProbIsAsked(DropBlock):
 
 @verdict_bugs.plant(
     "the layouts are swapped: NHWC is taken for NCHW",
-    "legal_blocks channel_sharing shape_and_dtype evaluation_identity",
+    ANSWERS,
     first="legal_blocks channel_sharing evaluation_identity",
     data_format="channels_last",
 )

@@ -36,7 +36,7 @@ def python(folder: Path, *arguments: str) -> str:
 
 
 def test_the_convention_passes_the_tests_of_all_rows(changed: Path) -> None:
-    tests = [f"tests/test_{room}.py" for room in ("convention", "geometry", "seeds", "equivalences")]
+    tests = [f"tests/test_{module}.py" for module in ("convention", "call", "rules", "equivalences")]
     printed = python(changed, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rN", *tests)
     assert " passed" in printed
     assert "blockdrop" in python(changed, "-m", "dropblock_ref", "theory", "--all", *THEORY)

@@ -238,26 +238,12 @@ def test_a_wide_map_has_its_panels_one_above_the_other() -> None:
         assert bool(corners[0].x1 < corners[1].x0) is not wide
 
 
-def by_hand(**changes: Any) -> Trace:
-    fields: dict[str, Any] = {
-        "gamma": 0.5,
-        "seeds": TINY.seeds,
-        "keep_mask": TINY.keep_mask,
-        "scale": 2.4,
-        "output": TINY.output,
-    }
-    return Trace(**(fields | changes))
+def changed(**changes: Any) -> Trace:
+    return replace(TINY, **changes)
 
 
-def test_a_trace_made_by_hand_is_drawn_without_outlines() -> None:
-    figure = draw(plot_trace(by_hand(), data_format="NCHW"))
-    assert np.array_equal(np.ma.getmaskarray(image(figure.axes[1])), ~KEPT)
-    assert legend(figure) == {"seed", "dropped"}
-    volume = by_hand(**{name: getattr(TINY, name)[:, None] for name in ("seeds", "keep_mask", "output")})
-    figure = draw(plot_trace(volume, data_format="NCDHW"))
-    assert "slice 0 of 1" in figure.get_suptitle()
-    scales = by_hand(scale=np.linspace(1, 2, 12).reshape(X.shape))
-    assert plot_trace(scales, data_format="NCHW").axes[2].get_title() == "scale 1 to 2"
+def test_a_scale_per_cell_is_shown_from_the_smallest_to_the_largest() -> None:
+    assert plot_trace(changed(scale=np.linspace(1, 2, 12).reshape(X.shape))).axes[2].get_title() == "scale 1 to 2"
 
 
 EMPTY_BATCH = dropblock_ref.trace(np.ones((0, 2, 3, 3)), 0.5, 2, rng=0)
@@ -281,25 +267,24 @@ VOLUME = dropblock_ref.trace(np.ones((1, 1, 2, 3, 3)), 0.5, 2, rng=0)
         (TINY, {"depth": 0}, ValueError, r"depth must be None for maps of shape \(3, 4\), got 0"),
         (VOLUME, {"depth": 2}, ValueError, r"depth must be an integer from 0 to 1, got 2"),
         (VOLUME, {"depth": 1.0}, TypeError, r"depth must be an integer.*got 1.0"),
-        (TINY, {"data_format": "NHWC"}, ValueError, r"data_format must be that of the trace, 'channels_first', got"),
-        (TINY, {"data_format": "HW"}, ValueError, r"data_format must be one of .*got 'HW'"),
-        (TINY, {"data_format": 3}, TypeError, r"data_format must be one of .*got 3"),
-        (by_hand(), {}, ValueError, r"data_format must be given .*got None"),
-        (by_hand(gamma=2), {"data_format": "NCHW"}, ValueError, r"trace.gamma must be .* in \[0, 1\], got 2"),
-        (by_hand(gamma=None), {"data_format": "NCHW"}, TypeError, r"trace.gamma must be .*got None"),
-        (by_hand(seeds=X), {"data_format": "NCHW"}, TypeError, r"trace.seeds must be a boolean array, got"),
-        (by_hand(keep_mask=None), {"data_format": "NCHW"}, TypeError, r"trace.keep_mask must be a boolean array"),
-        (by_hand(output=KEPT), {"data_format": "NCHW"}, TypeError, r"trace.output must have dtype"),
+        (changed(data_format=None), {}, TypeError, r"data_format must be one of .*got None"),
+        (changed(data_format="HW"), {}, ValueError, r"data_format must be one of .*got 'HW'"),
+        (changed(block=None), {}, TypeError, r"trace.block must be a Block.*got None"),
+        (changed(gamma=2), {}, ValueError, r"trace.gamma must be .* in \[0, 1\], got 2"),
+        (changed(gamma=None), {}, TypeError, r"trace.gamma must be .*got None"),
+        (changed(seeds=X), {}, TypeError, r"trace.seeds must be a boolean array, got"),
+        (changed(keep_mask=None), {}, TypeError, r"trace.keep_mask must be a boolean array"),
+        (changed(output=KEPT), {}, TypeError, r"trace.output must have dtype"),
         (
-            by_hand(seeds=KEPT[None, None, :2]),
-            {"data_format": "NCHW"},
+            changed(seeds=KEPT[None, None, :2]),
+            {},
             ValueError,
-            r"trace.seeds must have the shape \(1, 1, 3, 4\) of the output.*\(1, 1, 2, 4\)",
+            r"trace.seeds must have the shape of trace.output, \(1, 1, 3, 4\).*\(1, 1, 2, 4\)",
         ),
-        (by_hand(keep_mask=KEPT), {"data_format": "NCHW"}, ValueError, r"trace.keep_mask must have the shape"),
-        (by_hand(scale="2"), {"data_format": "NCHW"}, None, ""),
-        (by_hand(scale="two"), {"data_format": "NCHW"}, ValueError, r"trace.scale must be a number.*got 'two'"),
-        (by_hand(scale=np.ones(3)), {"data_format": "NCHW"}, ValueError, r"trace.scale must be a number.*\(3,\)"),
+        (changed(keep_mask=KEPT), {}, ValueError, r"trace.keep_mask must have the shape"),
+        (changed(scale="2"), {}, None, ""),
+        (changed(scale="two"), {}, ValueError, r"trace.scale must be a number.*got 'two'"),
+        (changed(scale=np.ones(3)), {}, ValueError, r"trace.scale must be a number.*\(3,\)"),
     ],
 )
 def test_bad_traces_and_indices_are_refused(
@@ -311,10 +296,6 @@ def test_bad_traces_and_indices_are_refused(
     with pytest.raises(error, match=match) as caught:
         plot_trace(trace, **options)
     assert type(caught.value) is error
-
-
-def test_the_same_layout_under_another_name_is_taken() -> None:
-    assert plot_trace(TINY, data_format="NCHW").axes
 
 
 def test_a_trace_is_not_modified() -> None:

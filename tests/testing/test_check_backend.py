@@ -10,6 +10,7 @@ import json
 import re
 import unittest
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -308,7 +309,7 @@ def test_a_draw_that_depends_on_the_memory_order_is_reported_and_no_failure() ->
     result = one(Backend(name="in memory order", forward=forward), "non_contiguous_input")
     assert result.status == "reported"
     assert result.message == (
-        "12 arrays for each of dtypes float32: with one seed, the draw depends on the memory order"
+        "18 arrays for each of dtypes float32: with one seed, the draw depends on the memory order"
     )
     assert one(good, "non_contiguous_input").status == "passed"
 
@@ -545,8 +546,8 @@ def test_what_ends_a_program_or_skips_a_test_is_no_verdict(error: BaseException)
 @pytest.mark.parametrize(("accepts", "words"), [(lambda *_: 1 / 0, "ZeroDivisionError"), (lambda _: True, "TypeError")])
 def test_an_accepts_that_raises_is_a_failure_and_no_exception(accepts: Any, words: str) -> None:
     report = check_backend(correct(accepts=accepts), checks=["scale", "oversize_block"])
-    assert [result.status for result in report.results] == ["failed", "not_judged"]
-    assert words in report.results[0].message
+    assert [result.status for result in report.results] == ["failed", "failed"]
+    assert all(words in result.message for result in report.results)
 
 
 @pytest.mark.parametrize(
@@ -711,3 +712,130 @@ def test_what_needs_hypothesis_or_pytest_is_imported_when_it_is_asked_for() -> N
 def test_the_oracle_has_no_other_names() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'check_backends'"):
         dropblock_ref.testing.check_backends  # noqa: B018
+
+
+# Few shapes
+
+
+@pytest.mark.parametrize(
+    ("convention", "ndims", "dtypes"), [("paper", (2,), ("float32",)), ("timm", (2, 3), ("float16", "float32"))]
+)
+def test_the_compiled_profile_has_at_most_15_signatures_for_each_dtype_and_rank(
+    convention: str, ndims: tuple[int, ...], dtypes: tuple[str, ...]
+) -> None:
+    progress = run_checks(make_backend(convention, "channels_first", ndims, dtypes), checks="compiled")
+    for _ in progress:
+        pass
+    assert progress.report().passed, str(progress.report())
+    kinds = Counter((dtype, len(shape)) for _, shape, dtype, *_ in progress.run.calls.signatures)
+    assert len(kinds) == len(ndims) * len(dtypes)
+    assert max(kinds.values()) <= 15
+
+
+# What a backend is built with
+
+
+def built(**how: Any) -> Report:
+    return check_backend(correct(**how), checks="quick")
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"accepts": lambda _, block_size: block_size == 7},
+        {"accepts": lambda spatial_shape, _: spatial_shape == (14, 14)},
+        {"accepts": lambda spatial_shape, _: spatial_shape in {(16, 16), (32, 32), (64, 64)}},
+        {"accepts": lambda _, block_size: isinstance(block_size, tuple) and block_size[0] == 1},
+        {"accepts": lambda _, __, drop_prob: drop_prob == 0.1},
+        {"accepts": lambda _, __, drop_prob: drop_prob > 0},
+        {"settings": (Setting((14, 14), 5, 0.2, samples=8, channels=4),)},
+        {"settings": (Setting((12, 12), 3, 0.2, samples=1, channels=1),)},
+        {"settings": (Setting(block_size=3),), "modes": ("training",), "reseeds": False},
+    ],
+)
+def test_what_must_be_judged_is_judged_on_whatever_a_backend_is_built_for(how: dict[str, Any]) -> None:
+    report = built(**how)
+    assert report.verdict == "PASSED", str(report)
+    assert report.missing == ()
+
+
+def test_a_backend_without_seeds_is_never_given_one() -> None:
+    good, seen = correct(), set()
+
+    def forward(*given: Any, seed: int | None, **how: Any) -> Any:
+        seen.add(seed)
+        return good.forward(*given, seed=seed, **how)
+
+    report = check_backend(Backend(name="no seeds", forward=forward, reseeds=False), checks="quick")
+    assert report.passed, str(report)
+    assert "(no seeds)" in str(report).splitlines()[0]
+    assert seen == {None}
+
+
+def test_a_backend_without_training_is_judged_in_evaluation_alone() -> None:
+    report = built(modes=("evaluation",))
+    assert report.passed
+    assert {result.status for result in report.results if not result.name.startswith("evaluation")} <= {
+        "not_applicable",
+        "passed",
+    }
+
+
+def test_an_output_in_another_dtype_may_be_meant() -> None:
+    good = correct()
+
+    def forward(*given: Any, **how: Any) -> Any:
+        return good.forward(*given, **how).astype(np.float16)
+
+    half = Backend(name="mixed", forward=forward, output_dtype="float16")
+    assert check_backend(half, checks=["quick", "scale", "values", "shape_and_dtype", "evaluation_identity"]).passed
+    assert not check_backend(replace(half, output_dtype=None), checks=["quick", "shape_and_dtype"]).passed
+
+
+# Messages that name a common mistake
+
+
+def failures_of(forward: Callable[..., Any], *checks: str, **how: Any) -> dict[str, str]:
+    report = check_backend(Backend(name="b", forward=forward, **how), checks=["quick", *checks])
+    return {result.name: result.message for result in report.failures}
+
+
+def test_a_wrong_signature_is_one_failure_and_says_how_forward_is_called() -> None:
+    def forward(x: Any, drop_prob: Any, block_size: Any, training: bool = False) -> Any:
+        raise NotImplementedError(f"never called: {x} {drop_prob} {block_size} {training}")
+
+    found = failures_of(forward)
+    assert list(found) == ["supported_input"]
+    assert "it is called as forward(x, drop_prob, block_size, training=..., seed=...)" in found["supported_input"]
+
+
+def test_a_returned_tensor_is_one_failure_and_says_what_to_do() -> None:
+    found = failures_of(lambda x, *_, **__: memoryview(x))
+    assert list(found) == ["shape_and_dtype"]
+    assert "convert it, as in y.detach().cpu().numpy()" in found["shape_and_dtype"]
+
+
+def test_a_backend_without_blocks_per_axis_is_told_to_declare_accepts() -> None:
+    good = correct()
+
+    def forward(x: Any, drop_prob: Any, block_size: Any, **how: Any) -> Any:
+        return good.forward(x, drop_prob, block_size + 0, **how)
+
+    found = failures_of(forward)
+    assert list(found) == ["per_axis_blocks"]
+    assert "declare accepts=lambda spatial_shape, block_size: isinstance(block_size, int)" in found["per_axis_blocks"]
+
+
+def test_axes_in_another_order_are_told_by_data_format() -> None:
+    good = make_backend("paper", "channels_last", (2,), ("float32",))
+    found = failures_of(good.forward, "legal_blocks", accepts=lambda _, block_size: block_size == 3)
+    assert "it would be right for data_format 'channels_last'" in found["legal_blocks"]
+
+
+def test_keep_prob_in_the_place_of_drop_prob_is_told() -> None:
+    good = correct()
+
+    def forward(x: Any, drop_prob: Any, block_size: Any, **how: Any) -> Any:
+        return good.forward(x, 1 - drop_prob, block_size, **how)
+
+    assert "is keep_prob passed for it?" in failures_of(forward, "map_rate")["map_rate"]
