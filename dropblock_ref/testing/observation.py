@@ -1,6 +1,6 @@
 """What one output shows: the mask, read from x and y, whether it is legal, the scale and the values.
 
-This is the second of the oracle's three levels, and the first when the seeds are known.
+This is the second of the oracle's levels, and the first when the seeds are known.
 """
 
 from __future__ import annotations

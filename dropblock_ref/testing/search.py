@@ -171,10 +171,16 @@ def _drawn(
     drawn = []
     ordinary = run.find(ANY_MAP)
     built = built or backend.settings or (Setting(),)
-    if run.compiled:  # a shape or two, of which only the values and the order of memory change
-        only = ordinary[0]
-        built = (Setting(only.spatial_shape, only.block_size, only.drop_prob, *run.batch(2, 3, only.spatial_shape)),)
+    if (
+        run.compiled
+    ):  # one shape of each rank, that other checks use too: only the values and the order of memory change
+        built = tuple(
+            Setting(one.spatial_shape, one.block_size, one.drop_prob, *run.batch(2, 3, one.spatial_shape))
+            for one in ordinary
+        )
     for one, ndim in itertools.product(built, backend.spatial_ndims):
+        if one.spatial_shape is not None and len(one.spatial_shape) != ndim:
+            continue
         square, per_axis = blocks, BLOCKS_PER_AXIS[ndim] if len(blocks) > 1 else ()
         if isinstance(one.block_size, int):
             square, per_axis = (one.block_size,), ()
@@ -187,7 +193,7 @@ def _drawn(
             block_sizes=square,
             per_axis=per_axis or False,
             drop_probs=DROP_PROBS if one.drop_prob is None else (one.drop_prob,),
-            accepts=accepts if backend.settings is None else lambda *s, one=one: one.allows(*s) and accepts(*s),
+            accepts=accepts if built == (Setting(),) else lambda *s, one=one: one.allows(*s) and accepts(*s),
         )
         if settings.is_empty:
             continue
@@ -312,8 +318,8 @@ class _Trial:
 
     # What must hold
 
-    def compare(self, case: Case, y: NDArray[Any], text: str, seeds: NDArray[np.bool_]) -> None:
-        """The output is that of these seeds."""
+    def compare(self, case: Case, y: NDArray[Any], text: str, seeds: NDArray[np.bool_] | None) -> None:
+        """The output is DropBlock of x, with these seeds where they are known."""
         backend, x = self.backend, case.x
         for problem in find_problems(
             x, y, case.block_size, backend.data_format, backend.rules, seeds=seeds, drop_prob=case.drop_prob
@@ -337,7 +343,7 @@ class _Trial:
         plain = replace(case, special=())
         seeds = self.drawn_seeds(plain)
         y, text = self.forward(plain)
-        if seeds is not None:
+        if seeds is not None or plain.x.size > MAX_CELLS:  # which else are judged at the first of their kind alone
             self.compare(plain, y, text, seeds)
         dropped = self.run.dropped(plain.x, y)
         if case.special and case.drop_prob and self.backend.reseeds and not dropped.all():

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dropblock_ref import CONVENTIONS, PAPER, Convention, drop_block, gamma, keep_mask, sample_seeds
-from dropblock_ref.testing import Backend, CheckResult, Setting, check_backend, search
+from dropblock_ref.testing import Backend, CheckResult, Setting, check_backend, run_checks, search
 from dropblock_ref.testing.check import NotApplicable, Run
 from dropblock_ref.testing.search import find_failure, find_special_problem
 from dropblock_ref.testing.strategies import Case
@@ -367,11 +367,24 @@ def test_what_a_layer_is_built_with_is_all_that_is_drawn() -> None:
             assert (case.shape, case.drop_prob) == ((3, 5, 30, 37), 0.07)
 
 
-def test_for_a_compiler_only_one_shape_is_drawn() -> None:
-    report = check_backend(CORRECT, checks=["search", "compiled"])
-    assert report.passed
-    assert report.counts["shapes"] <= 12
-    assert report.results[0].message.startswith("25 calls")
+def test_for_a_compiler_only_one_shape_of_each_rank_is_drawn() -> None:
+    progress = run_checks(CORRECT, checks=["search", "compiled"])
+    (result,) = (result for *_, result in progress if result is not None)
+    assert result.status == "passed"
+    assert result.message.startswith("25 calls")
+    signatures = progress.run.calls.signatures
+    assert len({(shape, block_size) for _, shape, _, block_size, *_ in signatures}) == 2
+    kinds = Counter((dtype, len(shape)) for _, shape, dtype, *_ in signatures)
+    # forward and vjp in training and in evaluation, and apply
+    assert max(kinds.values()) <= 5
+
+
+def test_for_a_compiler_every_order_of_memory_is_judged_all_the_same() -> None:
+    backend = wrong(lambda x, _p, _b, training: training and x.flags.f_contiguous and not x.flags.c_contiguous)
+    result = check_backend(backend, checks=["search", "compiled"]).results[0]
+    case, _ = pasted(result)
+    assert case.order == "F"
+    assert case.x.size > search.MAX_CELLS
 
 
 def test_what_a_backend_has_not_is_not_tried() -> None:
