@@ -178,11 +178,12 @@ class Run:
         seed: int | None,
         training: bool = True,
         drop_prob: float | None = None,
+        call: str | None = None,
         readable: bool = True,
     ) -> NDArray[Any]:
         """The backend's output; an exception is a failure."""
         one = one if drop_prob is None else replace(one, drop_prob=drop_prob)
-        call = self.forward_call(x, one, seed=seed, training=training)
+        call = call or self.forward_call(x, one, seed=seed, training=training)
         self.draws += self.masks(x)
         how: dict[str, Any] = {"training": training, "seed": seed, "call": call}
         return self._call(self.calls.forward, x, one, readable=readable, **how)  # type: ignore[no-any-return]

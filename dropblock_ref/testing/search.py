@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from ..arguments import describe
 from .backend import Backend, Setting
-from .calls import Refused, Unreadable
 from .case import Case, special_value
 from .check import CheckFailure, Map, NotApplicable, Outcome, Run, check
 from .maps import ANY_MAP
@@ -264,11 +263,9 @@ class _Trial:
         """What the backend returns; whatever is wrong with that is a failure."""
         try:
             result = function(*given, **how)
-        except Refused as error:
-            raise CheckFailure(str(error), bears="supported_input") from error
-        except Unreadable as error:
+        except CheckFailure:
             self.run.calls.take()
-            raise CheckFailure(str(error), bears="shape_and_dtype") from error
+            raise
         for fault in self.run.calls.take():
             raise CheckFailure(fault.text, bears=fault.check, dtype=fault.dtype)
         return result
@@ -280,8 +277,7 @@ class _Trial:
         text = self.line(
             case, f"backend.forward(case.x, case.drop_prob, case.block_size, training={training}, seed={case.values})"
         )
-        self.run.draws += self.run.masks(x)
-        y = self.call(self.run.calls.forward, x, _map(case), call=text, readable=not case.special, **how)
+        y = self.call(self.run.forward, x, _map(case), call=text, readable=not case.special, **how)
         return y, text
 
     def vjp(self, case: Case, *, training: bool = True) -> tuple[NDArray[Any], NDArray[Any], str]:
@@ -295,19 +291,18 @@ class _Trial:
             case,
             f"backend.vjp(case.x, {name}, case.drop_prob, case.block_size, training={training}, seed={case.values})",
         )
-        self.run.draws += self.run.masks(x)
         readable = not case.special
-        y, x_bar = self.call(self.run.calls.vjp, x, cotangent, _map(case), call=text, readable=readable, **how)
+        y, x_bar = self.call(self.run.vjp, x, cotangent, _map(case), call=text, readable=readable, **how)
         return y, x_bar, text
 
     def drawn_seeds(self, case: Case) -> NDArray[np.bool_] | None:
         """The seeds of `forward`, where the backend can tell them."""
-        if self.backend.draw_seeds is None or not case.drop_prob:
+        if self.backend.draw_seeds is None or not self.backend.reseeds or not case.drop_prob:
             return None
         text = self.line(
             case, f"backend.draw_seeds(case.shape, case.dtype, case.drop_prob, case.block_size, seed={case.values})"
         )
-        draw = self.run.calls.draw_seeds
+        draw = self.run.draw_seeds
         seeds = self.call(draw, case.shape, case.dtype, _map(case), seed=case.values, call=text)
         if not isinstance(seeds, np.ndarray) or seeds.dtype != np.bool_ or seeds.shape != case.mask_shape:
             raise CheckFailure(
@@ -332,8 +327,7 @@ class _Trial:
             return
         plain = replace(case, special=())
         text = self.line(plain, "backend.apply(case.x, case.seeds, case.block_size)")
-        y = self.call(self.run.calls.apply, plain.x, plain.seeds, _map(plain), call=text)
-        self.run.draws += self.run.masks(plain.x)
+        y = self.call(self.run.apply, plain.x, plain.seeds, _map(plain), call=text)
         self.compare(plain, y, text, plain.seeds)
 
     def output(self, case: Case) -> None:

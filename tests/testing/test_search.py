@@ -401,6 +401,23 @@ def test_what_a_backend_has_not_is_not_tried() -> None:
     assert find_failure(Run(mixed, 0, 1e-9), 20) == (None, set())
 
 
+def test_drawn_seeds_say_nothing_of_the_outputs_of_a_backend_that_takes_no_seed() -> None:
+    stream = np.random.default_rng(0)
+
+    def forward(x: Array, drop_prob: float, block_size: Any, *, training: bool, seed: int | None) -> Array:  # noqa: ARG001
+        return drop_block(x, drop_prob, block_size, rng=stream, training=training)
+
+    assert run_search(replace(CORRECT, forward=forward, vjp=None, reseeds=False)).status == "passed"
+
+
+def test_a_block_per_axis_that_is_refused_is_that_checks_fault() -> None:
+    def forward(x: Array, drop_prob: float, block_size: Any, **how: Any) -> Any:
+        return CORRECT.forward(x, drop_prob, block_size + 0, **how)
+
+    report = check_backend(Backend(name="ints", forward=forward), checks=["per_axis_blocks", "search"])
+    assert [result.status for result in report.results] == ["failed", "not_judged"]
+
+
 def test_the_number_of_examples_is_a_parameter() -> None:
     for examples in (1, 9, 30):
         assert len(drawn_cases(CORRECT, 0, examples)) == examples
