@@ -63,6 +63,7 @@ _LOOK = {
     "failed": ("\N{BALLOT X}", "#a32a00"),
     "reported": ("i", "#005a8c"),
     "not_applicable": ("\N{EN DASH}", "#595959"),
+    "not_judged": ("?", "#5b4a8a"),
     "expected_failure": ("!", "#7a4f00"),
 }
 _HEADINGS = {

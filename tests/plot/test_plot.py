@@ -495,7 +495,7 @@ def test_no_text_of_a_report_overlaps_another_or_leaves_the_figure() -> None:
 
 def test_an_empty_report_is_a_title() -> None:
     figure = draw(plot_report(Report("mine", "paper", 0, ())))
-    assert figure.get_suptitle().startswith("NOTHING CHECKED  mine")
+    assert figure.get_suptitle().startswith("INCOMPLETE  mine")
     assert not figure.axes
 
 
