@@ -33,13 +33,15 @@ EACH_CALL = ("shape_and_dtype", "legal_blocks", "scale", "values")
 BY_CHANCE = (
     "channel_sharing",
     "stream_goes_on",
+    "channel_independence",
+    "sample_independence",
+    "call_independence",
+    "batch_rates",
+    "call_spread",
     "map_rate",
     "cell_rates",
     "overlapping_cells",
     "distant_cells",
-    "channel_independence",
-    "sample_independence",
-    "call_independence",
 )
 
 
@@ -103,9 +105,10 @@ def test_with_enough_draws_every_check_is_made_and_the_error_budget_is_split_ove
     report = verify_black_box(x, y, 0.8, 3, false_alarm=1e-6)
     assert [one.name for one in report.results] == ["shape_and_dtype", *EACH_CALL[1:], *BY_CHANCE]
     assert {one.status for one in report.results} == {"passed"}
-    assert report.false_alarm == pytest.approx(1e-6)
+    share = 1e-6 / (1 + len(BY_CHANCE))  # one for whether the masks are drawn so that rates can be judged
+    assert report.false_alarm == pytest.approx(len(BY_CHANCE) * share)
     for one in report.results:
-        assert one.false_alarm == pytest.approx(1e-6 / len(BY_CHANCE) if one.name in BY_CHANCE else 0)
+        assert one.false_alarm == pytest.approx(share if one.name in BY_CHANCE else 0)
         assert bool(one.detects) == (one.name in BY_CHANCE)
         assert one.draws == (0 if one.name == "shape_and_dtype" else 200 * 4 * 8)
 
@@ -114,7 +117,7 @@ RUNS, LUCK = 100, 1e-9
 
 
 def test_right_outputs_fail_no_check_more_often_than_is_said() -> None:
-    """With a share of 0.1 for each check; this test fails by luck with a probability of at most LUCK.
+    """With a share of 0.08 for each check; this test fails by luck with a probability of at most LUCK.
 
     It finds a comparison of pairs that forgets to split its share over them: that fails more than half of the runs.
     """
@@ -123,9 +126,9 @@ def test_right_outputs_fail_no_check_more_often_than_is_said() -> None:
     alarms: Counter[str] = Counter()
     for _ in range(RUNS):
         y = np.stack([backend.forward(x, 0.8, 3, training=True, seed=None) for _ in range(100)])
-        alarms.update(failed(verify_black_box(x, y, 0.8, 3, false_alarm=0.1 * len(BY_CHANCE))))
+        alarms.update(failed(verify_black_box(x, y, 0.8, 3, false_alarm=0.08 * (1 + len(BY_CHANCE)))))
     assert set(alarms) <= set(BY_CHANCE)
-    assert max(alarms.values(), default=0) <= stats.binom.isf(LUCK / len(BY_CHANCE), RUNS, 0.1)
+    assert max(alarms.values(), default=0) <= stats.binom.isf(LUCK / len(BY_CHANCE), RUNS, 0.08)
 
 
 # Wrong outputs
@@ -208,15 +211,15 @@ def test_the_stated_error_of_the_maps_rate_is_found(
 
 @pytest.mark.parametrize("what", ["nothing", "everything"])
 def test_a_few_masks_are_enough_to_find_that_nothing_or_everything_is_dropped(what: str) -> None:
-    x = make_input((4, 6, 28, 28), "float32", 0)
+    x = make_input((4, 4, 28, 28), "float32", 0)
     y = x.copy() if what == "nothing" else np.zeros_like(x)
     report = verify_black_box(x, y, 0.1, 7)
     assert failed(report) == {"map_rate"}
     text = result(report, "map_rate").message
-    assert ("no cell is dropped in 24 masks" in text) == (what == "nothing")
+    assert ("no cell is dropped in 16 masks" in text) == (what == "nothing")
     right = verify_black_box(*draw(DropBlock(), x.shape, 1, 0.1, 7)[:2], 0.1, 7)
-    assert "an output that drops nothing; a call that drops everything" in result(right, "map_rate").detects
-    assert "masks are needed to find 100 % error of the map's rate, there are 24" in result(right, "map_rate").message
+    assert result(right, "map_rate").detects.endswith("an output that drops nothing; a call that drops everything")
+    assert "masks are needed to find 100 % error of the map's rate, there are 16" in result(right, "map_rate").message
 
 
 def test_one_call_of_many_that_is_nan_is_found_where_the_convention_divides_zero_by_zero() -> None:
@@ -229,28 +232,34 @@ def test_one_call_of_many_that_is_nan_is_found_where_the_convention_divides_zero
     assert "dropped and NaN" in result(paper, "values").message
 
 
-def test_what_one_wrong_call_hides_is_said() -> None:
+def test_one_wrong_call_is_named_and_hides_no_other() -> None:
     y = Y.copy()
     y[3] = np.where(np.arange(5) == 2, 0, y[3])
     y[5] *= 1.1
     report = verify_black_box(X, y, 0.8, 3)
-    assert "in call 3; 1 of 100 calls are wrong" in result(report, "legal_blocks").message
+    assert "in call 3; 1 of 100 calls is wrong" in result(report, "legal_blocks").message
     assert "on 5x5, block 3, drop_prob 0.8" in result(report, "legal_blocks").message
     scale = result(report, "scale")
-    assert (scale.status, "in call 5" in scale.message) == ("failed", True)
+    assert (scale.status, "in call 5; 1 of 100 calls is wrong" in scale.message) == ("failed", True)
     values = result(report, "values")
-    assert values.status == "passed"
-    assert values.message == "3168 masks; 1 of 100 calls cannot be judged, see channel_sharing and legal_blocks"
-    none = verify_black_box(X, np.where(np.arange(5) == 2, 0, Y).astype(Y.dtype), 0.8, 3)
-    assert result(none, "scale").status == "not_applicable"
-    assert result(none, "scale").message == "no call can be judged, see channel_sharing and legal_blocks"
+    assert (values.status, values.message) == ("passed", "3200 masks")
+
+
+def test_scale_and_values_are_judged_where_no_mask_is_legal() -> None:
+    y = np.where(np.arange(5) == 2, 0, Y).astype(Y.dtype)
+    assert {"legal_blocks"} <= failed(verify_black_box(X, y, 0.8, 3)) <= {"legal_blocks", "cell_rates", "map_rate"}
+    report = verify_black_box(X, 5 * y, 0.8, 3)
+    assert "scale" in failed(report)
+    assert "in call 0; 100 of 100 calls are wrong" in result(report, "scale").message
+    y[:, 2, 3] *= np.linspace(1, 2, 5, dtype=y.dtype)
+    assert "values" in failed(verify_black_box(X, y, 0.8, 3))
 
 
 # Too few draws
 
 
 def stated_number(text: str) -> float:
-    found = re.match(r"(?:about )?([\d.e+]+) (masks|pairs)", text)
+    found = re.match(r"(?:about |more than )?([\d.e+]+) (masks|pairs)", text)
     assert found is not None, text
     return float(found[1])
 
@@ -261,7 +270,7 @@ def test_the_stated_number_of_masks_finds_what_is_repeated(axis: int) -> None:
     x = make_input((1, 1, 5, 5), "float32", 0)
     text = result(verify_black_box(x, np.stack([x, x]), 0.8, 3), "stream_goes_on").message
     needed = int(stated_number(text))
-    assert text.endswith("masks per call are needed to find calls that share their masks, there are 1")
+    assert "masks per call are needed to find calls that share their masks, there are 1" in text
     for masks, made in ((needed, True), (needed - 1, False)):
         shape = (masks, 1, 5, 5) if axis == 0 else (1, masks, 5, 5)
         x, y = draw(DropBlock(), shape, 2, 0.8, 3)
@@ -270,12 +279,12 @@ def test_the_stated_number_of_masks_finds_what_is_repeated(axis: int) -> None:
         assert ("stream_goes_on" in failed(same)) == made
 
 
-@pytest.mark.parametrize("name", ["map_rate", "cell_rates", "overlapping_cells", "distant_cells"])
+@pytest.mark.parametrize("name", ["map_rate", "cell_rates", "overlapping_cells"])
 def test_the_stated_number_of_masks_makes_the_check_of_rates(name: str) -> None:
     """It is stated with two digits, so a tenth more is enough and a tenth less is not."""
     few = result(verify_black_box(*draw(DropBlock(), (1, 1, 5, 5), 1, 0.8, 3), 0.8, 3), name)
-    assert few.status == "not_applicable"
-    assert few.message.endswith("there are 1")
+    assert few.status == "not_judged"
+    assert "there are 1" in few.message
     needed = stated_number(few.message)
     for factor in (1.1, 0.9):
         x, y = draw(DropBlock(), (math.ceil(needed * factor), 1, 5, 5), 1, 0.8, 3)
@@ -283,18 +292,21 @@ def test_the_stated_number_of_masks_makes_the_check_of_rates(name: str) -> None:
         assert ("needed to find 100 %" not in found.message) == (factor > 1), found
 
 
-@pytest.mark.parametrize("name", ["channel_independence", "sample_independence", "call_independence"])
-def test_the_stated_number_of_pairs_makes_the_check_of_independence(name: str) -> None:
-    axis = ("call", "sample", "channel").index(name.split("_", maxsplit=1)[0][:7]) if name != "call_independence" else 0
-    few = np.ones((2, 2, 2, 5, 5), dtype=np.float32)
-    needed = stated_number(result(verify_black_box(few[0], few, 0.8, 3), name).message)
-    for factor in (1.1, 0.9):
+@pytest.mark.parametrize("name", ["distant_cells", "channel_independence", "sample_independence", "call_independence"])
+def test_fewer_than_the_stated_number_of_pairs_are_not_judged(name: str) -> None:
+    """Twice as many are enough: half of the masks do not drop more than is expected."""
+    axis = {"sample": 1, "channel": 2}.get(name.split("_", maxsplit=1)[0], 0)
+    needed = stated_number(result(verify_black_box(X[:1, :1], Y[:1, :1, :1], 0.8, 3), "distant_cells").message)
+    if name != "distant_cells":
+        few = Y[: 1 + (axis == 0), : 1 + (axis == 1), : 1 + (axis == 2)]
+        needed = stated_number(result(verify_black_box(X[: few.shape[1], : few.shape[2]], few, 0.8, 3), name).message)
+    for factor in (2, 0.9):
         groups = [1, 1, 1]
         groups[axis] = 2
         groups[0 if axis else 1] = math.ceil(needed * factor)
         x, y = draw(DropBlock(), (groups[1], groups[2], 5, 5), groups[0], 0.8, 3)
         found = result(verify_black_box(x, y, 0.8, 3), name)
-        assert found.status == ("passed" if factor > 1 else "not_applicable"), found
+        assert found.status == ("passed" if factor > 1 else "not_judged"), found
 
 
 def test_what_cannot_be_compared_says_why() -> None:
@@ -303,7 +315,7 @@ def test_what_cannot_be_compared_says_why() -> None:
         result(large, "distant_cells").message
         == "pairs of cells are compared on maps of up to 1024 cells, this has 1089"
     )
-    assert result(large, "sample_independence").status == "not_applicable"
+    assert result(large, "sample_independence").status == "not_judged"
     one = verify_black_box(*draw(DropBlock(), (40, 2, 3, 3), 2, 0.5, 1), 0.5, 1)
     assert result(one, "overlapping_cells").message == "there are no two cells that one block covers"
     whole = verify_black_box(*draw(DropBlock(), (40, 2, 3, 3), 2, 0.5, 3), 0.5, 3)
@@ -319,7 +331,7 @@ def test_a_drop_prob_that_never_shows_is_no_odd_exception(drop_prob: float) -> N
     assert report.passed
     assert result(report, "map_rate").status == "passed"
     assert "a call that drops everything" in result(report, "map_rate").detects
-    assert result(report, "cell_rates").status == "not_applicable"
+    assert result(report, "cell_rates").status == "not_judged"
 
 
 def test_everything_dropped_is_right_where_it_must_be() -> None:

@@ -205,7 +205,7 @@ WRONG: tuple[tuple[str, str, Edit, str, str], ...] = (
     (PLAIN, "keep_mask", np.ones_like, "replayed_mask", "o kept but should be dropped, S seed"),
     (PLAIN, "keep_mask", lambda mask: np.roll(mask, 1, -1), "replayed_mask", "first in sample 0, channel "),
     (BITS, "keep_mask", np.zeros_like, "replayed_mask", "x dropped but should be kept"),
-    (EVALUATION, "keep_mask", with_one(7, 0), "replayed_mask", "1 of 40 cells are not so, first in sample 0"),
+    (EVALUATION, "keep_mask", with_one(7, 0), "replayed_mask", "1 of 40 cells differ, the first in sample 0"),
     (PLAIN, "y", lambda y: y * 1.25, "scale", "kept cells must be multiplied by the scale"),
     (BITS, "y", lambda y: y * y.dtype.type(0.5), "scale", "ulps of bfloat16 off"),
     (PLAIN, "y", np.negative, "scale", "they are multiplied by -"),

@@ -11,15 +11,24 @@ from numpy.typing import NDArray
 from ..arguments import FLOATING_DTYPES, as_array, check_floating, check_probability, check_real, describe
 from ..call import counted_axes, find_layout, mask_shape, place_block
 from ..convention import Convention, find_convention
-from ..theory import drop_fraction_variance, expected_drop_fraction
+from ..stages import keep_mask
+from .judge import Law, judge_rate, masks_that_show_nothing_dropped
 from .observation import find_problems, read_dropped
-from .statistics import MISS, drop_fraction_deviation
+from .settings import Map
+from .statistics import MISS
 
 _SMALLEST_FALSE_ALARM = 1e-100
 
 
 def assert_valid_output(
-    y: Any, x: Any, block_size: Any, *, data_format: str = "channels_first", convention: Convention | str = "paper"
+    y: Any,
+    x: Any,
+    block_size: Any,
+    *,
+    seeds: Any = None,
+    drop_prob: Any = None,
+    data_format: str = "channels_first",
+    convention: Convention | str = "paper",
 ) -> None:
     """Assert that y can be the output of DropBlock for x in training; one observation is enough.
 
@@ -31,6 +40,11 @@ def assert_valid_output(
         Its input, without zeros (a zero of y must mean that the cell is dropped); 4 or 5 dimensions.
     block_size : int or sequence of int
         Side of the block in cells, at least 1; one int per spatial axis, or one for all.
+    seeds : array_like of bool, optional
+        The seeds from which y was drawn, of x's shape, with 1 on the channel axis where the convention shares masks,
+        and on eligible cells only. With them the mask must be theirs, cell by cell.
+    drop_prob : float, optional
+        Nominal probability that a unit is dropped, in [0, 1]; a message may then name 1 / keep_prob.
     data_format : {"channels_first", "channels_last", "NCHW", "NHWC", "NCDHW", "NDHWC"}
         Order of the axes.
     convention : Convention or str
@@ -39,8 +53,9 @@ def assert_valid_output(
     Raises
     ------
     AssertionError
-        If y has not x's shape and dtype, dropped cells are not a union of legal blocks, masks are not shared as the
-        convention says, or kept cells are not x * scale to 4 ulps. The message says what, where, expected and seen.
+        If y has not x's shape and dtype, dropped cells are not a union of legal blocks (or, with `seeds`, not their
+        blocks), masks are not shared as the convention says, or kept cells are not x * scale to 4 ulps. The message
+        says what, where, expected and seen.
     TypeError, ValueError
         If an argument is of the wrong kind or out of range, or x has a zero, an infinity or a NaN.
 
@@ -51,14 +66,31 @@ def assert_valid_output(
     >>> from dropblock_ref.testing import assert_valid_output, make_input
     >>> x = make_input((2, 3, 8, 8), "float32", seed=0)
     >>> assert_valid_output(drop_block(x, 0.2, 3, rng=0), x, 3)
+
+    Where the seeds are known, another mask fails, however legal:
+
+    >>> from dropblock_ref import trace
+    >>> drawn = trace(x, 0.2, 3, rng=0)
+    >>> assert_valid_output(drawn.output, x, 3, seeds=drawn.seeds)
     """
     x = check_floating(x, "x")
     convention = find_convention(convention)
-    place_block(block_size, find_layout(data_format, x.shape, "x").spatial_shape(x.shape), convention)
+    layout = find_layout(data_format, x.shape, "x")
+    place_block(block_size, layout.spatial_shape(x.shape), convention)
+    if seeds is not None:
+        seeds = as_array(seeds, "seeds")
+        shape = mask_shape(x.shape, layout, convention)
+        if seeds.dtype != np.bool_ or seeds.shape != shape:
+            kind = f"{seeds.dtype} of shape {seeds.shape}"
+            raise ValueError(f"seeds must be a boolean array of shape {shape}, got {kind}")
+        keep_mask(seeds, block_size, data_format=data_format, convention=convention)  # refuses what is not eligible
+    if drop_prob is not None:
+        drop_prob = check_probability(drop_prob, "drop_prob")
     check_readable(x)
-    problems = find_problems(x, as_array(y, "y"), block_size, data_format, convention)
-    if problems:
-        raise AssertionError("\n".join(problem.text for problem in problems))
+    how: dict[str, Any] = {"seeds": seeds, "drop_prob": drop_prob}
+    faults = find_problems(x, as_array(y, "y"), block_size, data_format, convention, **how)
+    if faults:
+        raise AssertionError("\n".join(fault.text for fault in faults))
 
 
 def assert_drop_rate(
@@ -95,12 +127,12 @@ def assert_drop_rate(
     ------
     AssertionError
         If the fraction of dropped cells is further from the expected one than a correct implementation comes with
-        probability `false_alarm`, by the exact variance of a mask's dropped fraction and the inequalities of Bernstein
-        and of Boucheron, Lugosi and Massart. The message also says what deviation so many masks detect with probability
-        1 - 1e-6.
+        probability `false_alarm`, by the exact variance of a mask's dropped fraction and the inequalities of Bennett
+        and of Boucheron, Lugosi and Massart; or if nothing is dropped, or everything, which is judged by its own
+        probability. The message also says what error so many masks find with probability 1 - 1e-6.
     TypeError, ValueError
-        If an argument is of the wrong kind or out of range, x has a zero, an infinity or a NaN, or there is nothing to
-        count.
+        If an argument is of the wrong kind or out of range, or x has a zero, an infinity or a NaN; or if there are so
+        few masks that an output that drops nothing could not fail. The message says how many it takes.
 
     Examples
     --------
@@ -108,33 +140,41 @@ def assert_drop_rate(
     >>> from dropblock_ref.testing import assert_drop_rate, make_input
     >>> x = make_input((64, 8, 21, 21), "float32", seed=0)
     >>> assert_drop_rate(drop_block(x, 0.5, 3, rng=0), x, 0.5, 3)
+
+    Two samples of one channel say nothing, and do not pass:
+
+    >>> try:
+    ...     assert_drop_rate(x[:2, :1], x[:2, :1], 0.1, 7)
+    ... except ValueError as error:
+    ...     print(str(error)[:75])
+    x must have at least 25 masks, so that an output that drops nothing fails (
     """
     x, y = check_floating(x, "x"), as_array(y, "y")
     drop_prob = check_probability(drop_prob, "drop_prob")
     false_alarm = check_false_alarm(false_alarm)
     convention = find_convention(convention)
     layout = find_layout(data_format, x.shape, "x")
-    spatial_shape = layout.spatial_shape(x.shape)
-    expected = expected_drop_fraction(drop_prob, block_size, spatial_shape, convention=convention)
-    variance = drop_fraction_variance(drop_prob, block_size, spatial_shape, convention=convention)
+    law = Law(Map(layout.spatial_shape(x.shape), block_size, drop_prob), convention)
     if y.shape != x.shape:
         raise AssertionError(f"the output has shape {y.shape}; expected that of x, {x.shape}")
     if not x.size:
         raise ValueError(f"x must have samples to count, got shape {x.shape}")
     check_readable(x)
-    masks = math.prod(mask_shape(x.shape, layout, convention)) // math.prod(spatial_shape)
     if y.dtype.name not in FLOATING_DTYPES:
         raise AssertionError(f"the output has dtype {y.dtype}; expected that of x, {x.dtype}")
-    seen = float(np.mean(read_dropped(y, counted_axes(layout, convention))))
-    part = largest_block_fraction(block_size, spatial_shape, convention)
-    alarm = drop_fraction_deviation(masks, expected, variance, part, false_alarm, sides=2)
-    if abs(seen - expected) > alarm:
-        sure = alarm + drop_fraction_deviation(masks, expected, variance, part, MISS)
+    masks = math.prod(mask_shape(x.shape, layout, convention)) // law.cells
+    needed = masks_that_show_nothing_dropped(law, false_alarm)
+    if masks < needed:
+        raise ValueError(
+            f"x must have at least {needed} masks, so that an output that drops nothing fails (by chance {masks} "
+            f"mask{'s' * (masks != 1)} of {law} drop nothing with probability {law.untouched**masks:.2g}), got {masks}"
+        )
+    dropped = np.count_nonzero(read_dropped(y, counted_axes(layout, convention))) * masks * law.cells / x.size
+    verdict = judge_rate(law, dropped, masks, false_alarm)
+    if verdict.fault is not None:
         raise AssertionError(
-            f"{expected:.6f} of the cells must be dropped on average, under convention {convention.name!r} with "
-            f"drop_prob {drop_prob}, block_size {block_size} and maps of {spatial_shape}; over {masks} masks "
-            f"{seen:.6f} are. A correct implementation is off by more than {alarm:.6f} with probability at most "
-            f"{false_alarm:g}; an error of about {sure:.6f} is found with probability {1 - MISS}"
+            f"{verdict.fault.text}; on {law}. A correct implementation fails with probability at most "
+            f"{false_alarm:g}; {verdict.detects or verdict.seen} is found with probability {1 - MISS}"
         )
 
 
@@ -148,12 +188,6 @@ def check_readable(x: NDArray[Any]) -> None:
             f"{np.count_nonzero(unreadable)} of {x.size} cells are not, the first at index "
             f"{tuple(map(int, np.argwhere(unreadable)[0]))} (in Python, make_input makes such an x)"
         )
-
-
-def largest_block_fraction(block_size: Any, spatial_shape: tuple[int, ...], convention: Convention) -> float:
-    """The largest part of a map that one block covers."""
-    block = place_block(block_size, spatial_shape, convention).size
-    return math.prod(min(b, S) for b, S in zip(block, spatial_shape, strict=True)) / math.prod(spatial_shape)
 
 
 def check_false_alarm(value: Any) -> float:

@@ -20,25 +20,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arguments import FLOATING_DTYPES, describe, describe_error
-from ..call import DATA_FORMATS, Layout, accepts_block, counted_axes, find_layout
+from ..call import DATA_FORMATS, Layout, accepts_block, counted_axes, find_layout, mask_shape
+from ..stages import scale
 from .backend import Backend
-from .observation import MAX_ULPS, coarser, difference, find_dtype, find_problems, map_picture, read_dropped, same, ulp
+from .judge import judge_identity
+from .observation import (
+    MAX_ULPS,
+    Fault,
+    coarser,
+    difference,
+    find_dtype,
+    find_problems,
+    map_picture,
+    read_dropped,
+    same,
+    ulp,
+)
 from .settings import Map
 
 _ALWAYS_JUDGED = 5_000  # cells of an output that is judged in every call, and not only at the first of its kind
 LARGE_MAP = 2**16  # cells beyond which a count leaves the range of float16
 
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What a call has shown to be wrong: the check whose name it bears, and what, where, expected and seen."""
-
-    check: str
-    text: str
-    dtype: str  # of x
-    special: str | None = None  # the check of the kind of call that alone may show it, as even_blocks
 
 
 class Refused(Exception):  # noqa: N818  (an outcome, not an error)
@@ -240,21 +243,22 @@ class Calls:
                 note.enter(problem.check, problem.text + self._other_layout(problem.check, y, note))
 
     def _judge_identity(self, x: Array, y: Array, name: str, what: str, check: str, note: _Notes) -> None:
-        """y is x, exactly, whatever the dtype; or at drop_prob 0 to a few units where the scale has an epsilon."""
-        dtype = coarser(x.dtype, y.dtype)
-        if same(x, y):
-            return
-        if note.training and self.backend.rules.epsilon and x.shape == y.shape:
-            with np.errstate(all="ignore"):
-                off = np.abs(y.astype(np.float64) - x.astype(np.float64))
-                per_map = float(np.prod(note.one.spatial_shape))
-                most = MAX_ULPS * ulp(x.astype(np.float64), dtype) + self.backend.rules.epsilon / per_map * np.abs(x)
-            if (off <= most).all():
-                return
-        mode = "with drop_prob 0" if note.training else "in evaluation"
+        """y is x, exactly, whatever the dtype; or at drop_prob 0 its product with a scale that has an epsilon."""
+        mode, one = "in evaluation", 1.0
         if note.training:
+            mode, one = "with drop_prob 0", self._scale_of_everything(x)
             check = "zero_drop_prob_identity" if check == "evaluation_identity" else check
-        note.enter(check, f"the {name} must be {what} {mode}, and {difference(x, y)}")
+        fault = judge_identity(x, y, check, f"the {name} must be {what} {mode}", scale=one).fault
+        if fault is not None:
+            note.enter(fault.check, fault.text)
+
+    def _scale_of_everything(self, x: Array) -> float:
+        """What the convention counts where every cell is kept: 1, or a little less where it has an epsilon."""
+        rules, data_format = self.backend.rules, self.backend.data_format
+        if not (rules.epsilon and x.size):
+            return 1.0
+        kept = np.ones(mask_shape(x.shape, find_layout(data_format, x.shape, "x"), rules), dtype=np.bool_)
+        return float(np.max(scale(kept, data_format=data_format, convention=rules)))
 
     def _judge_derivative(self, cotangent: Array, y: Array, x_bar: Array, note: _Notes) -> str:
         """What is wrong with a derivative in training; in evaluation it is entered here."""

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from ..arguments import describe_error
 from ..call import Layout, accepts_block, counted_axes, find_layout
 from .backend import Backend
-from .calls import Calls, Fault, Refused, Unreadable
+from .calls import Calls, Refused, Unreadable
 from .maps import ANY_MAP, ANY_SETTING
-from .observation import make_input, read_dropped
+from .observation import Fault, make_input, read_dropped
 from .report import FAILING, CheckResult
 from .settings import Map, Needs, find_settings
 

@@ -1,119 +1,191 @@
-"""Level 3, distribution: many draws, compared with the exact probabilities by tests whose error rates are bounded."""
+"""Level 4, distribution: many draws, whose counts the judge compares with the exact probabilities."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..call import place_block
-from ..coverage import calibrated_gamma
-from ..stages import gamma
-from ..theory import drop_fraction_variance, expected_drop_fraction
-from . import rates
+from . import judge
 from .backend import Backend
-from .check import CheckFailure, Map, NotApplicable, NotJudged, Outcome, Run, check
-from .maps import DESIGNED, DESIGNED_MAP, FURTHER_RATES, REALISTIC_MAP, SMALL_MAP, kinds
-from .statistics import MISS, bernstein_deviation, binomial_draws
+from .check import CheckFailure, Map, NotJudged, Outcome, Run, check
+from .judge import Law, Tally, Verdict
+from .maps import DESIGNED, DESIGNED_MAP, FURTHER_RATES, HUGE_MAP, REALISTIC_MAP, SELDOM, kinds
+from .observation import Fault
+from .statistics import SURE, binomial_draws
 
 # Where one of these is wrong, so are rates; and where rates are, so are joint rates.
 _DRAWS = ("channel_sharing", "legal_blocks", "same_seed_same_output", "stream_goes_on")
 _RATES = (*_DRAWS, "map_rate", "cell_rates")
-_CELLS_PER_CALL = 1_000_000
+_CELLS_PER_CALL = 1_500_000
 _CELLS_PER_CALL_IN_OTHER_DTYPES = 50_000  # a count of more may overflow in float16, which is low_precision's business
-_MOST_CELLS_IN_PAIRS = 150
-_MOST_CELLS_DRAWN = 30_000_000  # for one rate; where the wanted precision takes more, a coarser one is judged
+# Where the wanted precision takes more cells, a coarser one is judged: of a map's rate, and of the rates of its cells.
+_MOST_CELLS_FOR_RATE, _MOST_CELLS_FOR_CELLS = 120_000_000, 30_000_000
+# Draws are split into so many calls at least, so that calls can be compared with one another.
+_CALLS, _QUICK_CALLS, _FEW_CALLS = 64, 32, 4
+_MANY_CHANNELS = 130
+_LEAST = 1e-3  # the part of its share that a check needs to say that a call is wrong which drops everything
 
 
-def coincidence_bound(run: Run, one: Map, *, samples: int, channels: int) -> float:
-    """An upper bound of the probability that two independent draws of so many masks are the same."""
-    return rates.coincidence_bound(one, run.backend.rules, _number_of_masks(run, samples, channels))
+def draw(
+    run: Run, one: Map, samples: int, channels: int, *, calls: int = 1, dtype: str | None = None, pairs: bool = False
+) -> Tally:
+    """So many samples, at least, in calls of one size, at least so many; or what another check has drawn.
 
-
-def _all_dropped_bound(run: Run, one: Map, *, samples: int, channels: int) -> float:
-    """An upper bound of the probability that so many masks drop everything."""
-    return rates.all_dropped_bound(one, run.backend.rules, _number_of_masks(run, samples, channels))
-
-
-def _number_of_masks(run: Run, samples: int, channels: int) -> int:
-    return samples * (1 if run.backend.rules.shared_channels else channels)
-
-
-def _masks(
-    run: Run, one: Map, samples: int, channels: int, *, calls: int | None = None, dtype: str | None = None
-) -> Iterator[NDArray[np.bool_]]:
-    """Dropped cells of successive draws, (samples, channels, cells): `samples` in all, or in each of `calls`."""
-    cells = int(np.prod(one.spatial_shape))
+    A backend that is built for some samples and channels gets as many calls with these as give so many masks. A tally
+    is a sum over calls, so that batches of them, each with a seed of its own, may be drawn elsewhere and added.
+    """
+    law = Law(one, run.backend.rules)
+    masks = samples * channels
+    built_for, channels = run.batch(0, channels, one.spatial_shape)  # no samples where any number will do
+    if law.rules.shared_channels:
+        channels = run.batch(0, 1, one.spatial_shape)[1]
+    of_each = 1 if law.rules.shared_channels else channels  # masks of one sample
     most = _CELLS_PER_CALL if dtype in {None, run.dtype} else _CELLS_PER_CALL_IN_OTHER_DTYPES
-    per_call = samples if calls is not None else max(1, min(samples, most // (channels * cells)))
-    built_for = run.batch(0, channels, one.spatial_shape)[0]  # so many samples, of which the last are not used
-    per_call = built_for or per_call
-    done, seed = 0, run.seed
-    total = per_call * calls if calls is not None else samples
+    samples = -(-masks // of_each)
+    calls = max(2, -(-samples // built_for)) if built_for else max(calls, -(-samples * channels * law.cells // most))
+    per_call = built_for or -(-samples // calls)
+    key = (one, per_call, channels, calls, dtype, pairs)
+    if key in run.cache:
+        tally: Tally = run.cache[key]
+        run.draws += tally.masks
+        return tally
+    tally = Tally(law, pairs=pairs)
     x = run.input(run.shape(per_call, channels, one.spatial_shape), dtype)
-    next_seed: int | None = seed
-    while done < total:
-        part = x if built_for else x[: min(per_call, total - done)]
-        y = run.forward(part, one, seed=next_seed)
+    for call in range(calls):
+        seed = run.seed if call == 0 else None
+        y = run.forward(x, one, seed=seed)
         if np.isnan(y).all():
-            chance = _all_dropped_bound(run, one, samples=len(part), channels=channels)
-            if chance < run.share * 1e-3:
-                raise CheckFailure(
-                    f"the whole output is NaN, which is right at most where every cell is dropped (here with a "
-                    f"probability of at most {chance:.1e})\non {one}\n"
-                    f"reproduce: {run.forward_call(part, one, seed=next_seed)}"
-                )
-        dropped = np.moveaxis(run.dropped(part, y), run.layout(part).channel_axis, 1)
-        yield dropped.reshape(len(part), -1, cells)[: total - done, :channels]
-        done += len(part)
-        next_seed = None
+            _require_all_dropped(run, law, per_call * of_each, run.forward_call(x, one, seed=seed))
+        dropped = np.moveaxis(run.dropped(x, y), run.layout(x).channel_axis, 1)
+        tally.add(dropped.reshape(per_call, -1, law.cells)[:, :of_each], seed if run.backend.reseeds else None)
+    run.cache[key] = tally
+    return tally
+
+
+def _require_all_dropped(run: Run, law: Law, masks: int, call: str) -> None:
+    """A whole output of NaN is right at most where every cell is dropped."""
+    verdict = judge.judge_all_dropped(law, np.ones(1, dtype=np.bool_), masks, _LEAST * run.share)
+    if verdict.fault is not None:
+        text = f"the whole output is NaN, which is right at most where {verdict.fault.text}"
+        raise CheckFailure(f"{text}\non {law}\nreproduce: {call}")
 
 
 def _reproduce(run: Run) -> str:
     return f"reproduce: {run.check_call()}"
 
 
-def _cost(run: Run, one: Map) -> float:
+def settle(
+    run: Run,
+    tallies: Sequence[Tally],
+    question: Callable[[Tally, float], Verdict],
+    *,
+    sound: bool,
+    part: float = 1.0,
+    dtype: str | None = None,
+) -> None:
+    """Ask the same of several tallies, with a part of the check's budget, and enter what the judge says.
+
+    With `sound`, only where the masks of all of them are drawn anew, independently and all alike: what else is wrong is
+    filed under the check of that, and no rate is judged.
+    """
+    dtype = dtype or run.dtype
+    for tally in tallies if sound else ():
+        if (fault := _dependent(run, tally)) is not None:
+            run.calls.found.append(Fault(fault.check, f"{fault.text}\non {tally.law}\n{_reproduce(run)}", dtype))
+            raise NotJudged(f"masks are not drawn as they must be, see {fault.check} ({tally.law})")
+    idle, judged = [], False
+    for tally in tallies:
+        verdict = question(tally, run.share * part / len(tallies) * (3 / 4 if sound else 1))
+        run.detects += [verdict.detects] * bool(verdict.detects)
+        if verdict.fault is not None:
+            in_dtype = "" if dtype == run.dtype else f", dtype {dtype}"
+            raise CheckFailure(f"{verdict.fault.text}\non {tally.law}{in_dtype}\n{_reproduce(run)}", dtype=dtype)
+        if verdict.not_judged:
+            idle.append(verdict.not_judged)
+        else:
+            judged = True
+    if not judged:
+        raise NotJudged("; ".join(dict.fromkeys(idle)))
+
+
+def _dependent(run: Run, tally: Tally) -> Fault | None:
+    """A quarter of the share of a check is enough for sixteen tallies."""
+    key = ("dependent", id(tally))
+    if key not in run.cache:
+        run.cache[key] = judge.find_dependent_draws(tally, run.share / 64)
+    fault: Fault | None = run.cache[key]
+    return fault
+
+
+def compare_cell_rates(run: Run, one: Map, samples: int, channels: int, part: float) -> None:
+    """Compare the rate of every cell with the exact one, with a part of the check's budget."""
+    rates = Law(one, run.backend.rules).rates
+    rarest = min(max(float(rates.min()), 1e-3), SURE)
+    masks = binomial_draws(rarest, 0.9, run.share * part * 3 / 4 / rates.size)  # with fewer nothing would be found
+    tally = draw(run, one, max(samples, -(-masks // channels)), channels)
+    settle(run, [tally], _cells, sound=True, part=part)
+
+
+def _cells(tally: Tally, budget: float) -> Verdict:
+    return judge.judge_cells(tally.law, tally.counts, tally.masks, budget)
+
+
+def _rate(tally: Tally, budget: float) -> Verdict:
+    return judge.judge_rate(tally.law, int(tally.counts.sum()), tally.masks, budget)
+
+
+def _overlapping(tally: Tally, budget: float) -> Verdict:
+    return judge.judge_pairs(tally.law, tally.together, tally.in_pairs, budget, overlapping=True)
+
+
+def _distant(tally: Tally, budget: float) -> Verdict:
+    return judge.judge_pairs(tally.law, tally.together, tally.in_pairs, budget, overlapping=False)
+
+
+def _cost(run: Run, law: Law) -> float:
     """Of one mask, in cells: where a call has a fixed number of them, its own cost is theirs."""
-    cells = float(np.prod(one.spatial_shape))
-    samples, channels = run.batch(0, 1, one.spatial_shape)
-    return cells + (5_000 / (samples * channels) if samples else 0.0) + (2 * cells if run.quick else 0.0)
+    samples, channels = run.batch(0, 1, law.shape)
+    return law.cells * (3.0 if run.quick else 1.0) + (5_000 / (samples * channels) if samples else 0.0)
 
 
-def compare_cell_rates(run: Run, one: Map, samples: int, channels: int, budget: float) -> None:
-    """Compare the rate of every cell with the exact one."""
-    channels = min(channels, run.batch(samples, channels, one.spatial_shape)[1])
-    counts = np.zeros(int(np.prod(one.spatial_shape)), dtype=np.int64)
-    for dropped in _masks(run, one, samples, channels):
-        counts += dropped.sum(axis=(0, 1))
-    _settle(run, one, rates.judge_cells(one, run.backend.rules, counts, samples * channels, budget))
+def _masks_for_rate(run: Run, law: Law, wanted: float) -> int:
+    """Enough to find this relative error of the map's rate, or the smallest that is not too dear."""
+    affordable = max(1, int(_MOST_CELLS_FOR_RATE / _cost(run, law)))
+    while (masks := judge.rate_masks(law, wanted, run.share / 8)) > affordable and wanted < 1:
+        wanted = min(1.0, 2 * wanted)
+    return min(masks, affordable)
 
 
-def _settle(run: Run, one: Map, verdict: rates.Verdict) -> None:
-    """Enter what a comparison says into the present check."""
-    run.detects.append(verdict.detects)
-    if verdict.idle:
-        raise NotJudged(verdict.idle)
-    if verdict.wrong:
-        raise CheckFailure(f"{verdict.wrong}\non {one}\n{_reproduce(run)}")
+def _realistic(run: Run) -> list[Tally]:
+    """The draws for the rate of a map of realistic size: many channels, in many calls."""
+    maps = run.find(REALISTIC_MAP)[:1]
+    calls = _QUICK_CALLS if run.quick else _CALLS
+    tallies = []
+    for one in maps:
+        masks = _masks_for_rate(run, Law(one, run.backend.rules), 0.1 if run.quick else 0.03)
+        samples = max(calls, -(-masks // _MANY_CHANNELS))
+        tallies.append(draw(run, one, samples, _MANY_CHANNELS, calls=calls, pairs=True))
+    return tallies
 
 
 @check("distribution", REALISTIC_MAP, statistical=True, after=_DRAWS)
 def map_rate(run: Run) -> Outcome:
-    """The fraction of dropped cells is the expected one, on maps of realistic size."""
-    one = run.needed()[0]
-    further = run.supported(FURTHER_RATES)
-    message = _map_rate(run, one, 0.1 if run.quick else 0.03, run.dtype, run.share / 2)
-    for other in further:
-        _map_rate(run, other, 0.3, run.dtype, run.share / 2 / len(further))
-    expected = expected_drop_fraction(one.drop_prob, one.block_size, one.spatial_shape, convention=run.backend.rules)
-    if expected > one.drop_prob * (1 + 1e-9):
-        more = f"{expected / one.drop_prob - 1:.0%} more than drop_prob"
-        return Outcome(f"{message}: as convention {run.backend.rules.name!r} has it, {more}", reported=True)
+    """The fraction of dropped cells is the expected one, on maps of realistic size, and with rare seeds."""
+    tallies = [*_realistic(run), *(_draw_for_rate(run, one, 0.3, run.dtype) for one in run.supported(FURTHER_RATES))]
+    settle(run, tallies, _rate, sound=True)
+    tally = tallies[0]
+    law, seen = tally.law, float(tally.counts.sum()) / (tally.masks * tally.law.cells)
+    message = f"{seen:.6f} dropped, {law.expected:.6f} expected ({law})"
+    if law.expected > law.setting.drop_prob * (1 + 1e-9):
+        more = f"{law.expected / law.setting.drop_prob - 1:.0%} more than drop_prob"
+        return Outcome(f"{message}: as convention {law.rules.name!r} has it, {more}", reported=True)
     return Outcome(message)
+
+
+def _draw_for_rate(run: Run, one: Map, wanted: float, dtype: str) -> Tally:
+    masks = _masks_for_rate(run, Law(one, run.backend.rules), 2 * wanted if run.quick else wanted)
+    return draw(run, one, -(-masks // 8), 8, calls=_FEW_CALLS, dtype=dtype)
 
 
 def _unless_other_dtypes(backend: Backend) -> str | None:
@@ -123,145 +195,47 @@ def _unless_other_dtypes(backend: Backend) -> str | None:
 @check("distribution", REALISTIC_MAP, statistical=True, unless=_unless_other_dtypes, after=_RATES)
 def dtype_rates(run: Run) -> Outcome:
     """In the other dtypes the fraction of dropped cells is the expected one, too: no draw is too coarse for gamma."""
-    one = run.needed()[0]
     others = [dtype for dtype in run.backend.dtypes if dtype != run.dtype]
-    wanted = 0.3 if run.quick else 0.1
-    return Outcome("; ".join(_map_rate(run, one, wanted, dtype, run.share / len(others)) for dtype in others))
+    maps = (run.needed()[0], *run.supported(SELDOM))
+    for dtype in others:
+        tallies = [_draw_for_rate(run, one, 0.1 if k == 0 else 0.3, dtype) for k, one in enumerate(maps)]
+        settle(run, tallies, _rate, sound=True, part=1 / len(others), dtype=dtype)
+    return Outcome(f"{', '.join(others)} on {kinds(maps)}")
 
 
-def _map_rate(run: Run, one: Map, wanted: float, dtype: str, budget: float) -> str:
-    rules = run.backend.rules
-    where: dict[str, Any] = {"block_size": one.block_size, "spatial_shape": one.spatial_shape, "convention": rules}
-    expected = expected_drop_fraction(one.drop_prob, **where)
-    variance = drop_fraction_variance(one.drop_prob, **where)
-    block = place_block(one.block_size, one.spatial_shape, rules)
-
-    def missed(draws: int, relative: float) -> bool:
-        """Whether a gamma that makes the fraction that much too large can be missed."""
-        other = calibrated_gamma(min(1.0, expected * (1 + relative)), block)
-        spread = drop_fraction_variance(None, gamma=other, **where)
-        alarm = bernstein_deviation(draws, variance, budget, sides=2)
-        return alarm + bernstein_deviation(draws, spread, MISS) > expected * relative
-
-    in_dtype = "" if dtype == run.dtype else f", {dtype}"
-    draws = 1024
-    while missed(draws, wanted):
-        draws += max(1, draws // 16)
-        if draws * _cost(run, one) > 4 * _MOST_CELLS_DRAWN:
-            draws, wanted = 1024, 2 * wanted
-    total = 0
-    channels = 1 if rules.shared_channels else min(8, run.batch(1, 8, one.spatial_shape)[1])
-    samples = -(-draws // channels)
-    for dropped in _masks(run, one, samples, channels, dtype=dtype):
-        total += int(np.count_nonzero(dropped))
-    draws = samples * channels
-    run.detects.append(f"{rates.percent(wanted)} error of the map's rate ({one}{in_dtype})")
-    seen = total / (draws * float(np.prod(one.spatial_shape)))
-    alarm = bernstein_deviation(draws, variance, budget, sides=2)
-    if abs(seen - expected) >= alarm:
-        of_keep_prob = expected_drop_fraction(1 - one.drop_prob, **where)
-        advice = ""
-        if abs(seen - of_keep_prob) < alarm + bernstein_deviation(draws, 0.25, MISS):
-            advice = f"; that is the rate of drop_prob {1 - one.drop_prob:g}: is keep_prob passed for it?"
-        raise CheckFailure(
-            f"{expected:.6f} of the cells must be dropped on average (drop_prob {one.drop_prob} is the paper's "
-            f"approximation), and over {draws} masks {seen:.6f} are, {100 * (seen / expected - 1):+.1f} %; a correct "
-            f"backend stays within {alarm:.6f}{advice}\non {one}{in_dtype}, convention {rules.name!r} with gamma "
-            f"{gamma(one.drop_prob, **where):.6g}\n{_reproduce(run)}"
-        )
-    return f"{seen:.6f} dropped, {expected:.6f} expected ({one}{in_dtype})"
-
-
-@dataclass(frozen=True)
-class _Joint:
-    """How often any two cells of one draw were dropped together, over independent samples."""
-
-    one: Map
-    samples: int
-    channels: int
-    together: NDArray[np.int64]  # (channels * cells, channels * cells)
-
-    @property
-    def cells(self) -> int:
-        return int(np.prod(self.one.spatial_shape))
-
-    def within_maps(self) -> NDArray[np.int64]:
-        """(cells, cells), added over channels, each of which is a draw of its own."""
-        size, channels = self.cells, np.arange(self.channels)
-        blocks = self.together.reshape(self.channels, size, self.channels, size)
-        added: NDArray[np.int64] = blocks[channels, :, channels].sum(axis=0)
-        return added
-
-
-def _joint(run: Run, one: Map, samples: int, channels: int) -> _Joint:
-    """Draw, or take what another check of this run has drawn."""
-    key = (one, samples, channels)
-    if key not in run.cache:
-        size = channels * int(np.prod(one.spatial_shape))
-        together = np.zeros((size, size), dtype=np.int64)
-        for dropped in _masks(run, one, samples, channels):
-            flat = dropped.reshape(len(dropped), size)
-            together += rates.count_together(flat, flat)
-        run.cache[key] = _Joint(one, samples, channels, together)
-    else:
-        run.draws += samples * channels
-    joint: _Joint = run.cache[key]
-    return joint
-
-
-def _designed(run: Run) -> list[_Joint]:
+def _designed(run: Run) -> list[Tally]:
     """The draws that the checks of cells share: enough for the wanted error of every single cell."""
-    maps = run.needed()
+    maps = run.find(DESIGNED_MAP)
     first = [one for one in maps if one in DESIGNED] or maps[:1]
-    further = [one for one in maps if one not in first]
-    joints = []
-    for number, one in enumerate((*first, *further)):
-        wanted = 0.1 if number >= len(first) else 0.03
-        if run.quick:
-            wanted = 0.2
-        cells = int(np.prod(one.spatial_shape))
-        each = run.share / (len(first) + len(further)) / cells
-        rarest = float(rates.rates_of(one, run.backend.rules).min())
-        while (draws := binomial_draws(rarest, wanted, each)) * _cost(run, one) > _MOST_CELLS_DRAWN:
+    tallies = []
+    for number, one in enumerate((*first, *(one for one in maps if one not in first))):
+        wanted = 0.2 if run.quick else 0.03 if number < len(first) else 0.1
+        law = Law(one, run.backend.rules)
+        each = run.share / (1 + len(maps)) * 3 / 4 / law.cells
+        while (masks := binomial_draws(float(law.rates.min()), wanted, each)) * _cost(run, law) > _MOST_CELLS_FOR_CELLS:
             wanted *= 2
-        channels = 1 if run.backend.rules.shared_channels else max(1, min(8, 256 // cells))
-        channels = min(channels, run.batch(1, channels, one.spatial_shape)[1])
-        joints.append(_joint(run, one, -(-draws // channels), channels))
-    return joints
+        # The first map is drawn in many calls, the others with as many channels as there may be, one among them.
+        channels, calls = (
+            (8, _QUICK_CALLS if run.quick else _CALLS) if number == 0 else (1 + 5 * number % 8, _FEW_CALLS)
+        )
+        tallies.append(draw(run, one, -(-masks // channels), channels, calls=calls, pairs=True))
+    return tallies
+
+
+def _settle(run: Run, question: Callable[[Tally, float], Verdict], tallies: list[Tally], *, sound: bool) -> Outcome:
+    settle(run, tallies, question, sound=sound)
+    return Outcome(kinds(tallies))
+
+
+def _of_each_kind(run: Run) -> list[Tally]:
+    """Of a small map, and of one of realistic size."""
+    return [*_designed(run)[:1], *_realistic(run)]
 
 
 @check("distribution", DESIGNED_MAP, statistical=True, after=_DRAWS)
-def cell_rates(run: Run) -> Outcome:
-    """Every single cell is dropped with its exact probability."""
-    joints = _designed(run)
-    for joint in joints:
-        draws = joint.samples * joint.channels
-        counts = np.diagonal(joint.within_maps())
-        _settle(run, joint.one, rates.judge_cells(joint.one, run.backend.rules, counts, draws, run.share / len(joints)))
-    return Outcome(kinds(joints))
-
-
-def _pairs(run: Run, *, overlapping: bool) -> Outcome:
-    joints = _designed(run)
-    for joint in joints:
-        draws, together = joint.samples * joint.channels, joint.within_maps()
-        verdict = rates.judge_pairs_of_map(
-            joint.one, run.backend.rules, together, draws, run.share / len(joints), overlapping=overlapping
-        )
-        _settle(run, joint.one, verdict)
-    return Outcome(kinds(joints))
-
-
-@check("distribution", DESIGNED_MAP, statistical=True, after=_RATES)
-def overlapping_cells(run: Run) -> Outcome:
-    """Two cells that one block can cover are dropped together with their exact probability."""
-    return _pairs(run, overlapping=True)
-
-
-@check("distribution", DESIGNED_MAP, statistical=True, after=_RATES)
-def distant_cells(run: Run) -> Outcome:
-    """Two cells that no block covers both are dropped independently."""
-    return _pairs(run, overlapping=False)
+def sample_independence(run: Run) -> Outcome:
+    """The masks of the samples of a batch are independent."""
+    return _settle(run, _independence("sample"), _of_each_kind(run), sound=False)
 
 
 def _unless_own_masks(backend: Backend) -> str | None:
@@ -270,71 +244,91 @@ def _unless_own_masks(backend: Backend) -> str | None:
     return None
 
 
-@check("distribution", DESIGNED_MAP, statistical=True, unless=_unless_own_masks, after=_RATES)
+@check("distribution", DESIGNED_MAP, statistical=True, unless=_unless_own_masks, after=_DRAWS)
 def channel_independence(run: Run) -> Outcome:
-    """The masks of two channels of a sample are independent."""
-    joint, rules = _designed(run)[0], run.backend.rules
-    if joint.channels == 1:
-        raise NotJudged(f"one channel is drawn of {joint.one}, or the backend is built for one")
-    cells = joint.cells
-    rate = rates.rates_of(joint.one, rules)
-    expected = np.tile(np.multiply.outer(rate, rate), (joint.channels, joint.channels))
-    channel = np.arange(joint.channels * cells) // cells
-    a, b = np.nonzero(channel[:, None] < channel)
-
-    def describe_pair(k: int) -> str:
-        u, v = rates.cell_of(a[k] % cells, joint.one), rates.cell_of(b[k] % cells, joint.one)
-        return f"cell {u} of channel {channel[a[k]]} and cell {v} of channel {channel[b[k]]}"
-
-    right = rates.rates_are_right(joint.one, rules, np.diagonal(joint.together), joint.samples)
-    pairs = rates.Pairs(joint.together[a, b], joint.samples, expected[a, b], right[a] & right[b], describe_pair)
-    _settle(run, joint.one, rates.judge_pairs(joint.one, pairs, run.share))
-    return Outcome(f"{joint.channels} channels ({joint.one})")
+    """The masks of the channels of a sample are independent."""
+    return _settle(run, _independence("channel"), _of_each_kind(run), sound=False)
 
 
-def _small_calls(run: Run) -> tuple[Map, NDArray[np.float32]]:
-    """Many calls with few samples: (calls, samples, channels, cells)."""
-    one = run.needed()[0]
-    if np.prod(one.spatial_shape) > _MOST_CELLS_IN_PAIRS:
-        raise NotJudged(f"pairs of cells are compared on maps of up to {_MOST_CELLS_IN_PAIRS} cells ({one})")
-    channels = 1 if run.backend.rules.shared_channels else min(2, run.batch(1, 2, one.spatial_shape)[1])
-    key = ("small_calls", one)
-    if key not in run.cache:
-        calls = 200 if run.quick else 2000
-        run.cache[key] = np.stack([masks[:4] for masks in _masks(run, one, 4, channels, calls=calls)]).astype(
-            np.float32
-        )
-    else:
-        run.draws += run.cache[key][..., 0].size
-    dropped: NDArray[np.float32] = run.cache[key]
-    return one, dropped
-
-
-def _independent(
-    run: Run, one: Map, first: NDArray[np.float32], second: NDArray[np.float32], budget: float, what: str
-) -> None:
-    """Each mask of one group is independent of each of the other; both groups are (draws, masks, cells)."""
-    _settle(run, one, rates.judge_independence(one, run.backend.rules, first, second, budget, what))
-
-
-@check("distribution", SMALL_MAP, statistical=True, after=_RATES)
-def sample_independence(run: Run) -> Outcome:
-    """The masks of two samples of a batch are independent."""
-    one, dropped = _small_calls(run)
-    pairs = [(i, j) for j in range(min(dropped.shape[1], 8)) for i in range(j)]
-    if not pairs:
-        raise NotApplicable("the backend is built for one sample")
-    for i, j in pairs:
-        _independent(run, one, dropped[:, i], dropped[:, j], run.share / len(pairs), f"samples, {i} and {j}")
-    return Outcome(f"{len(dropped)} calls with {dropped.shape[1]} samples ({one})")
-
-
-@check("distribution", SMALL_MAP, statistical=True, after=_RATES)
+@check("distribution", DESIGNED_MAP, statistical=True, after=_DRAWS)
 def call_independence(run: Run) -> Outcome:
-    """The masks of two successive calls are independent."""
-    one, dropped = _small_calls(run)
-    calls = dropped.reshape(len(dropped), -1, dropped.shape[-1])
-    # Disjoint pairs, so that they are independent draws; in two alignments, so that every call has been a first one.
-    _independent(run, one, calls[0::2], calls[1::2], run.share / 2, "successive calls")
-    _independent(run, one, calls[1:-1:2], calls[2::2], run.share / 2, "successive calls")
-    return Outcome(f"{len(dropped)} calls ({one})")
+    """The masks of successive calls are independent, and none is drawn again."""
+    return _settle(run, _independence("call"), _of_each_kind(run), sound=False)
+
+
+def _independence(axis: str) -> Callable[[Tally, float], Verdict]:
+    """What repeats is entered under the axis along which it does."""
+
+    def question(tally: Tally, budget: float) -> Verdict:
+        repeats = tally.repetition.verdict(budget / 2)
+        for fault in _others(tally, axis, repeats.fault, budget / 2):
+            if fault is not None and fault.check != f"{axis}_independence":
+                return Verdict(not_judged=f"masks are not drawn as they must be, see {fault.check} ({tally.law})")
+        return judge.merge([repeats, judge.judge_independence(tally, axis, budget / 2)])
+
+    return question
+
+
+def _others(tally: Tally, axis: str, repeated: Fault | None, budget: float) -> Iterable[Fault | None]:
+    """What may be wrong instead: masks that repeat; or else samples of other rates, or, for calls, dependent ones."""
+    yield repeated
+    if repeated is None:
+        yield judge.judge_batch(tally, budget).fault
+    if axis == "call":
+        for other in ("sample", "channel"):
+            yield judge.judge_independence(tally, other, budget).fault
+
+
+@check("distribution", DESIGNED_MAP, statistical=True, after=_DRAWS)
+def batch_rates(run: Run) -> Outcome:
+    """Every sample of a batch, and every channel, is dropped as often as every other."""
+    return _settle(run, _batch, _of_each_kind(run), sound=False)
+
+
+def _batch(tally: Tally, budget: float) -> Verdict:
+    if (fault := tally.repetition.verdict(budget / 2).fault) is not None:
+        return Verdict(not_judged=f"masks repeat, see {fault.check} ({tally.law})")
+    return judge.judge_batch(tally, budget / 2)
+
+
+@check("distribution", REALISTIC_MAP, statistical=True, after=_RATES)
+def call_spread(run: Run) -> Outcome:
+    """The number of dropped cells varies from call to call as much as that of independent masks."""
+    return _settle(run, judge.judge_spread, _realistic(run), sound=True)
+
+
+@check("distribution", DESIGNED_MAP, statistical=True, after=_DRAWS)
+def cell_rates(run: Run) -> Outcome:
+    """Every single cell is dropped with its exact probability."""
+    return _settle(run, _cells, [*_designed(run), *_realistic(run)], sound=True)
+
+
+@check("distribution", DESIGNED_MAP, statistical=True, after=_RATES)
+def overlapping_cells(run: Run) -> Outcome:
+    """Two cells that one block can cover are dropped together with their exact probability."""
+    return _settle(run, _overlapping, _designed(run), sound=True)
+
+
+@check("distribution", DESIGNED_MAP, statistical=True, after=_DRAWS)
+def distant_cells(run: Run) -> Outcome:
+    """Two cells that no block covers both are dropped independently."""
+    return _settle(run, _distant, [*_designed(run), *_realistic(run)], sound=True)
+
+
+@check("distribution", HUGE_MAP, statistical=True, after=_DRAWS)
+def distant_rows(run: Run) -> Outcome:
+    """On a large map no two rows, columns or planes are dropped alike."""
+    maps = run.needed()
+    for one in maps:
+        law = Law(one, run.backend.rules)
+        x = run.input(run.shape(1, 1, one.spatial_shape))
+        dropped = np.moveaxis(run.dropped(x, run.forward(x, one, seed=run.seed)), run.layout(x).channel_axis, 1)
+        if law.rules.shared_channels:
+            dropped = dropped[:, :1]
+        verdict = judge.judge_rows(law, dropped.reshape(-1, law.cells), run.share / len(maps))
+        run.detects += [verdict.detects] * bool(verdict.detects)
+        if verdict.fault is not None:
+            raise CheckFailure(f"{verdict.fault.text}\non {one}\n{_reproduce(run)}")
+        if verdict.not_judged:
+            raise NotJudged(verdict.not_judged)
+    return Outcome(kinds(maps))

@@ -66,7 +66,7 @@ def _judge_and_count(run: Run, maps: Sequence[Map]) -> Outcome:
     samples = 1000 if run.quick else 20_000
     channels = 1 if run.backend.rules.shared_channels else 2
     for one in maps:
-        compare_cell_rates(run, one, samples, channels, run.share / len(maps))
+        compare_cell_rates(run, one, samples, channels, 1 / len(maps))
     return outcome
 
 

@@ -27,6 +27,8 @@ NON_SQUARE = (
 )
 # Of the sizes and the drop_prob that networks use.
 REALISTIC = (Map((28, 28), 7, 0.1), Map((14, 14), 7, 0.1), Map((8, 14, 14), 5, 0.1), Map((28, 28), 1, 0.1))
+# Seeds so rare that random numbers of 11 bits, or float16's, have none or too many.
+SELDOM = (Map((32, 32), 1, 1.5 * 2.0**-11),)
 # Where gamma takes another way: large blocks, other maps, a rare or a frequent drop; judged more coarsely.
 FURTHER_RATES = (
     Map((14, 14), 9, 0.1),
@@ -37,6 +39,9 @@ FURTHER_RATES = (
     Map((12, 12), 3, 0.95),
     Map((8, 10, 12), 5, 0.1),
     Map((6, 6, 6), 3, 0.95),
+    Map((56, 56), 7, 0.005),
+    Map((10, 20, 20), 5, 0.01),
+    *SELDOM,
 )
 EVEN = (
     Map((8, 8), 2),
@@ -54,7 +59,7 @@ PER_AXIS = (
     Map((6, 6, 6), (3, 1, 2)),
     Map((6, 6, 6), (2, 4, 3), 0.3),
 )
-# Large enough that two independent draws are never the same; see distribution.coincidence_bound.
+# Large enough that two independent draws are never the same; see judge.Law.coincidence.
 LARGE = (Map((18, 18), 3), Map((7, 7, 7), 3))
 # About 69,000 kept cells of 135,000.
 MANY_CELLS = (Map((264, 256), 3), Map((40, 42, 40), 3))
@@ -70,8 +75,6 @@ DESIGNED_FURTHER = (
     Map((5, 4, 3), 3, 0.7),
     Map((4, 3, 4), (2, 1, 3), 0.6),
 )
-# For many calls with few samples each.
-SMALL = (Map((5, 5), 3, 0.8), Map((4, 4), 2, 0.8), Map((4, 4, 4), 3, 0.8))
 BLOCK_OF_ONE = tuple(Map(shape, 1, p) for shape in ((6, 6), (3, 3, 3)) for p in (0.3, 0.02, 0.98))
 BLOCK_OF_MAP_SIZE = (Map((5, 5), 5, 0.3), Map((4, 4), 4, 0.3), Map((3, 3, 3), 3, 0.3), Map((2, 2, 2), 2, 0.3))
 ONE_CELL = (Map((1, 1), 1, 0.3), Map((1, 1, 1), 1, 0.3))
@@ -155,7 +158,6 @@ DROPS_ALL = Needs("drop_prob of 1", DROP_PROB_ONE, _drop_prob_one)
 LARGE_MAP = Needs("setting that drops between 0.1 % and 98 %", LARGE, _drops, most=1)
 REALISTIC_MAP = Needs("setting that drops between 0.1 % and 98 %", REALISTIC, _drops, most=1, own=True)
 DESIGNED_MAP = Needs("map of at most 784 cells", (*DESIGNED, *DESIGNED_FURTHER), _small, most=1)
-SMALL_MAP = Needs("map of at most 784 cells", SMALL, _small, most=1)
 HUGE_MAP = Needs("map of some 70,000 cells", MANY_CELLS, _many_cells, most=1)
 REPLAYED = Needs("setting that drops between 0.1 % and 98 %", (*ORDINARY, *NON_SQUARE, *EVEN, *PER_AXIS), _drops)
 

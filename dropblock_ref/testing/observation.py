@@ -1,10 +1,11 @@
 """What one output shows: the mask, read from x and y, whether it is legal, the scale and the values.
 
-This is the second of the oracle's three levels, and the first when the seeds are known.
+This is the second of the oracle's levels, and the first when the seeds are known.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,11 +22,13 @@ MAX_ULPS = 4.0  # values may differ from the float64 product x * scale by so man
 
 
 @dataclass(frozen=True)
-class Problem:
-    """Something wrong with an output: the check that it belongs to, and what, where, expected and seen."""
+class Fault:
+    """What a check finds wrong: the check whose name it bears, and what, where, expected and seen."""
 
     check: str
     text: str
+    dtype: str = ""  # of x, where a call has shown it
+    special: str | None = None  # the check of the kind of call that alone may show it, as even_blocks
 
 
 def make_input(shape: tuple[int, ...], dtype: str, seed: int) -> NDArray[Any]:
@@ -113,40 +116,50 @@ def find_problems(
     *,
     seeds: NDArray[np.bool_] | None = None,
     drop_prob: float | None = None,
-) -> list[Problem]:
+) -> list[Fault]:
     """Everything that is wrong with y as DropBlock of x, which has no zeros; by the seeds where they are known."""
     problems = []
     if not isinstance(y, np.ndarray):
-        return [Problem("shape_and_dtype", f"the output must be a NumPy array, and is a {type(y).__name__}")]
+        return [Fault("shape_and_dtype", f"the output must be a NumPy array, and is a {type(y).__name__}")]
     if y.shape != x.shape:
-        return [Problem("shape_and_dtype", f"the output has shape {y.shape}; expected that of x, {x.shape}")]
+        return [Fault("shape_and_dtype", f"the output has shape {y.shape}; expected that of x, {x.shape}")]
     if y.dtype != x.dtype:
-        problems.append(Problem("shape_and_dtype", f"the output has dtype {y.dtype}; expected that of x, {x.dtype}"))
+        problems.append(Fault("shape_and_dtype", f"the output has dtype {y.dtype}; expected that of x, {x.dtype}"))
     if not y.size or y.dtype.name not in FLOATING_DTYPES:
         return problems
     layout = find_layout(data_format, x.shape, "x")
-    dropped = read_dropped(y, counted_axes(layout, convention))
-    mask = np.logical_not(dropped)
+    mask = np.logical_not(read_dropped(y, counted_axes(layout, convention)))
+    found: list[Fault | None] = []
+    # Where the mask is wrong, the scale is judged all the same. What the backend has counted may be what can be read
+    # from y, or what it should be; `counted` are both.
+    counted = [mask, mask]
     if convention.shared_channels:
         first = np.take(mask, [0], axis=layout.channel_axis)
         if (mask != first).any():
-            sample, channel, cell = _where(mask != first, layout)
-            problems.append(
-                Problem(
-                    "channel_sharing",
-                    f"the channels of a sample must share one mask under convention {convention.name!r}, but in sample "
-                    f"{sample} channel {channel} differs from channel 0, first at cell {cell}\n"
-                    + picture(mask[layout.map_index(sample, channel)]),
-                )
-            )
-            # Blocks, scale and values are judged all the same, with the masks that there are.
-            convention, seeds = replace(convention, shared_channels=False), None
+            # Blocks are judged all the same, with the masks that there are.
+            own = replace(convention, shared_channels=False)
+            of_blocks = _check_mask(mask, block_size, data_format, own, layout, None)[1]
+            found += [_unshared(mask, first, convention, layout), of_blocks]
+            counted = [each(mask, axis=layout.channel_axis, keepdims=True) for each in (np.any, np.all)]
         else:
             mask = first
-    factor = scale(mask, data_format=data_format, convention=convention)
-    of_mask = _check_mask(mask, block_size, data_format, convention, layout, seeds)
-    of_values = find_value_problem(x, y, mask, factor, convention, layout, drop_prob)
-    return problems + [problem for problem in (of_mask, of_values) if problem is not None]
+    if not found:
+        expected, problem = _check_mask(mask, block_size, data_format, convention, layout, seeds)
+        found.append(problem)
+        counted = [mask, expected]
+    factors = [scale(one, data_format=data_format, convention=convention) for one in counted]
+    found.append(find_value_problem(x, y, mask, factors[0], convention, layout, drop_prob, other=factors[1]))
+    return [*problems, *(problem for problem in found if problem is not None)]
+
+
+def _unshared(mask: NDArray[np.bool_], first: NDArray[np.bool_], convention: Convention, layout: Layout) -> Fault:
+    sample, channel, cell = _where(mask != first, layout)
+    return Fault(
+        "channel_sharing",
+        f"the channels of a sample must share one mask under convention {convention.name!r}, but in sample {sample} "
+        f"channel {channel} differs from channel 0, first at cell {cell}\n"
+        + picture(mask[layout.map_index(sample, channel)]),
+    )
 
 
 def _check_mask(
@@ -156,19 +169,20 @@ def _check_mask(
     convention: Convention,
     layout: Layout,
     seeds: NDArray[np.bool_] | None,
-) -> Problem | None:
+) -> tuple[NDArray[np.bool_], Fault | None]:
+    """The mask that it should be, as far as that is known, and what is wrong."""
     if seeds is not None:
         try:
             expected = keep_mask(seeds, block_size, data_format=data_format, convention=convention)
         except ValueError as error:
-            return Problem("replayed_mask", f"the drawn seeds are not legal: {error}")
-        return find_replayed_problem(mask, expected, seeds, block_size, convention, layout)
+            return mask, Fault("replayed_mask", f"the drawn seeds are not legal: {error}")
+        return expected, find_replayed_problem(mask, expected, seeds, block_size, convention, layout)
     largest = recover_seeds(mask, block_size, data_format=data_format, convention=convention)
     expected = keep_mask(largest, block_size, data_format=data_format, convention=convention)
     property_ = f"dropped cells must be a union of legal blocks of {block_size} (convention {convention.name!r})"
     legend = "# dropped, . kept, x dropped but in no legal block"
     text = _compare_masks(mask, expected, property_, legend, layout)
-    return Problem("legal_blocks", text) if text else None
+    return expected, Fault("legal_blocks", text) if text else None
 
 
 def find_replayed_problem(
@@ -178,12 +192,12 @@ def find_replayed_problem(
     block_size: Any,
     convention: Convention,
     layout: Layout,
-) -> Problem | None:
+) -> Fault | None:
     """Where a mask is not the expected one of known seeds."""
     property_ = f"the mask must drop the blocks of {block_size} around the drawn seeds (convention {convention.name!r})"
     legend = "# dropped, . kept, x dropped but should be kept, o kept but should be dropped, S seed"
     text = _compare_masks(mask, expected, property_, legend, layout, seeds)
-    return Problem("replayed_mask", text) if text else None
+    return Fault("replayed_mask", text) if text else None
 
 
 def _compare_masks(
@@ -204,8 +218,8 @@ def _compare_masks(
     if seeds is not None:
         marks = {"S": (seeds & ~mask)[index], **marks}
     return (
-        f"{property_}, but {np.count_nonzero(wrong)} of {mask.size} cells are not so, "
-        f"first in sample {sample}, channel {channel}, cell {cell}:\n"
+        f"{property_}, but {np.count_nonzero(wrong)} of {mask.size} cells differ, "
+        f"the first in sample {sample}, channel {channel}, cell {cell}:\n"
         + picture(mask[index], marks, cell)
         + f"\n({legend})"
     )
@@ -219,47 +233,66 @@ def find_value_problem(
     convention: Convention,
     layout: Layout,
     drop_prob: float | None,
-) -> Problem | None:
-    """Where kept cells are not x * factor, or dropped cells are NaN without reason."""
+    *,
+    other: float | NDArray[np.float64] | None = None,
+) -> Fault | None:
+    """Where kept cells are not x * factor, or dropped cells are NaN without reason.
+
+    With a wrong mask there are two counts, and any factor from one to the `other` is right.
+    """
     nan = np.isnan(y) & ~np.broadcast_to(mask, x.shape)
     if nan.any() and (convention.all_dropped == "zeros" or convention.scale_over == "none"):
-        return Problem("values", f"cells are dropped and NaN; expected zeros, in {map_picture(mask, nan, layout)}")
+        return Fault("values", f"cells are dropped and NaN; expected zeros, in {map_picture(mask, nan, layout)}")
     wide_x, wide_y = x.astype(np.float64), y.astype(np.float64)
     dtype = coarser(x.dtype, y.dtype)
     with np.errstate(all="ignore"):
-        expected = wide_x * np.where(mask, factor, 0.0)
+        expected, further = (wide_x * np.where(mask, one, 0.0) for one in (factor, factor if other is None else other))
         off = np.abs(wide_y - expected)
+        beyond = np.maximum(np.minimum(expected, further) - wide_y, wide_y - np.maximum(expected, further))
         overflowed = expected.astype(dtype).astype(np.float64)  # a product may leave the range of the dtype
-    near = (off <= MAX_ULPS * ulp(expected, dtype)) | (wide_y == overflowed) | (np.isnan(x) & np.isnan(y))
-    wrong = np.broadcast_to(mask, x.shape) & ~near
+    near = (beyond <= MAX_ULPS * ulp(expected, dtype)) | (wide_y == overflowed) | (np.isnan(x) & np.isnan(y))
+    mask = np.broadcast_to(mask, x.shape)
+    wrong = mask & ~near
     if not wrong.any():
         return None
     sample, channel, cell = _where(wrong, layout)
     index = layout.map_index(sample, channel)
-    kept = np.broadcast_to(mask, x.shape)[index]
+    kept = mask[index]
     # If the kept cells of the map have one common ratio y / x, the factor is wrong; if not, the values are.
     with np.errstate(all="ignore"):
         ratio = float(np.median(wide_y[index][kept] / wide_x[index][kept]))
         common = wide_x[index][kept] * ratio
         steady = np.abs(wide_y[index][kept] - common) <= 2 * MAX_ULPS * ulp(common, dtype)
-    shown = map_picture(np.broadcast_to(mask, x.shape), wrong, layout)
-    where = f"{np.count_nonzero(wrong)} of {np.count_nonzero(np.broadcast_to(mask, x.shape))} kept cells"
+    shown = map_picture(mask, wrong, layout)
+    where = f"{np.count_nonzero(wrong)} of {np.count_nonzero(mask)} kept cells"
     place = f"sample {sample}, channel {channel}"
     full = (sample, *_full_cell(layout, channel, cell))
     used = float(np.broadcast_to(factor, x.shape)[full])
+    ulps = f"{off[full] / ulp(expected[full], dtype):.3g} ulps of {dtype}"
     if steady.all() and abs(ratio - used) > ulp(np.asarray(used), dtype):
-        return Problem(
+        right, seen = tell_apart(used, ratio)
+        return Fault(
             "scale",
-            f"kept cells must be multiplied by the scale count(M) / count_ones(M) = {used:.17g}, but in {place} "
-            f"they are multiplied by {ratio:.17g}{_explain(ratio, used, mask, layout, index, drop_prob, dtype)} "
-            f"({off[full] / ulp(expected[full], dtype):.3g} ulps of {dtype} off; {where} are wrong)\n{shown}",
+            f"kept cells must be multiplied by the scale count(M) / count_ones(M) = {right}, but in {place} they are "
+            f"multiplied by {seen}{_explain(ratio, used, mask, layout, index, drop_prob, dtype, convention)} ({ulps} "
+            f"off; {where} are wrong)\n{shown}",
         )
-    return Problem(
+    right, seen = tell_apart(float(expected[full]), float(wide_y[full]))
+    return Fault(
         "values",
-        f"kept cells must be x * scale within {MAX_ULPS:g} ulps of {dtype}, but {where} are not, first in {place}, "
-        f"cell {cell}: x = {wide_x[full]:.9g}, expected {expected[full]:.9g}, seen {wide_y[full]:.9g} "
-        f"({off[full] / ulp(expected[full], dtype):.3g} ulps off)\n{shown}",
+        f"kept cells must be x * scale within {MAX_ULPS:g} ulps of {dtype}, but {where} differ by more, the first in "
+        f"{place}, cell {cell}: x = {wide_x[full]:.9g}, expected {right}, seen {seen} ({ulps} off)\n{shown}",
     )
+
+
+def tell_apart(expected: float, seen: float) -> tuple[str, str]:
+    """Two numbers in so many digits that they are told apart, if they are."""
+    for digits in (7, 9, 12):
+        texts = f"{expected:.{digits}g}", f"{seen:.{digits}g}"
+        # Not only the last digit: what is off by little more than the digits show would look like a rounding.
+        if abs(float(texts[0]) - float(texts[1])) > abs(expected - seen) / 2 and texts[0] != texts[1]:
+            return texts
+    return f"{expected:.17g}", f"{seen:.17g}"
 
 
 def _explain(
@@ -270,11 +303,11 @@ def _explain(
     index: tuple[Any, ...],
     drop_prob: float | None,
     dtype: np.dtype[Any],
+    convention: Convention,
 ) -> str:
     """What the wrong scale is, where it is a common mistake."""
     kept = np.count_nonzero(mask) / mask.size
-    sample = mask[index[0]]
-    one_map = mask[layout.map_index(index[0], 0)] if mask.shape[layout.channel_axis] == 1 else mask[index]
+    sample, one_map = mask[index[0]], mask[index]
     candidates = {
         "no scale at all": 1.0,
         "kept cells counted over the whole batch": 1 / kept,
@@ -290,6 +323,15 @@ def _explain(
     for text, value in candidates.items():
         if abs(ratio / value - 1) < close < abs(used / value - 1):
             return f", which is {text}"
+    counted = {"batch": mask, "sample": sample, "channel": one_map}.get(convention.scale_over)
+    if counted is not None and ratio > 0:
+        ones = np.count_nonzero(counted) / (mask.shape[layout.channel_axis] if convention.shared_channels else 1)
+        epsilon = (ones + convention.epsilon) * used / ratio - ones
+        power = 10.0 ** round(math.log10(epsilon)) if epsilon > 0 else 0.0
+        if abs(epsilon - power) <= 0.02 * power and ones * float(ulp(np.asarray(1.0), dtype)) < 0.02 * power:
+            return f", which is count(M) / (count_ones(M) + {power:g})"
+    if dtype == np.float64 and abs(ratio / used - 1) <= 2.0**-22:
+        return ", which is the right scale to the precision of float32: it is counted, divided or rounded in float32"
     return ""
 
 

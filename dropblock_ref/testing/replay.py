@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from ..call import mask_shape
 from ..stages import gamma, sample_seeds
 from .backend import Backend
-from .calls import Fault
 from .check import CheckFailure, Map, Outcome, Run, check
 from .maps import REPLAYED
-from .observation import MAX_ULPS, find_problems
+from .observation import MAX_ULPS, Fault, find_problems
 
 
 def _unless_seeds_known(backend: Backend) -> str | None:

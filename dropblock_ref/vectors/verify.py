@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arguments import check_choice
-from ..testing.observation import Problem, difference, find_replayed_problem, find_value_problem, map_picture, same
+from ..testing.observation import Fault, difference, find_replayed_problem, find_value_problem, map_picture, same
 from ..testing.report import CheckResult, Report
 from .npy import read_data, read_header
 from .read import Vector, read_manifest, select
@@ -154,7 +154,7 @@ def _mode(vector: Vector) -> str:
     return _TRAINED if vector.drop_prob > 0 else _ZERO
 
 
-def _find_problem(vector: Vector, arrays: dict[str, NDArray[Any]], output: str, seen: NDArray[Any]) -> Problem | None:
+def _find_problem(vector: Vector, arrays: dict[str, NDArray[Any]], output: str, seen: NDArray[Any]) -> Fault | None:
     """What is wrong with an array of the right shape and dtype, by its check."""
     if output == "keep_mask":
         seeds = arrays["seeds"] if _mode(vector) == _TRAINED else np.zeros(vector.mask_shape, dtype=np.bool_)
@@ -164,7 +164,7 @@ def _find_problem(vector: Vector, arrays: dict[str, NDArray[Any]], output: str, 
     if _mode(vector) != _TRAINED:
         if same(seen, arrays[given]):
             return None
-        return Problem(last, f"{name} must be {given} {_mode(vector)}, and {difference(arrays[given], seen)}")
+        return Fault(last, f"{name} must be {given} {_mode(vector)}, and {difference(arrays[given], seen)}")
     problem = _find_wrong_zeros(vector, arrays, output, seen) or find_value_problem(
         arrays[given],
         seen,
@@ -177,12 +177,10 @@ def _find_problem(vector: Vector, arrays: dict[str, NDArray[Any]], output: str, 
     if problem is None:
         return None
     text = problem.text if output == "y" else f"of x_bar, with the cotangent as x: {problem.text}"
-    return Problem(problem.check if problem.check in checks else last, text)
+    return Fault(problem.check if problem.check in checks else last, text)
 
 
-def _find_wrong_zeros(
-    vector: Vector, arrays: dict[str, NDArray[Any]], output: str, seen: NDArray[Any]
-) -> Problem | None:
+def _find_wrong_zeros(vector: Vector, arrays: dict[str, NDArray[Any]], output: str, seen: NDArray[Any]) -> Fault | None:
     """Where a dropped cell is not 0, or NaN where the convention divides 0 by 0."""
     dropped = ~np.broadcast_to(arrays["keep_mask"], vector.shape)
     wrong = dropped & (seen != 0) & ~(np.isnan(seen) & np.isnan(arrays[output]))
@@ -190,7 +188,7 @@ def _find_wrong_zeros(
         return None
     index = tuple(int(i) for i in np.argwhere(wrong)[0])
     expected = "0 or nan" if np.isnan(arrays[output][index]) else "0"
-    return Problem(
+    return Fault(
         "values",
         f"dropped cells must be {expected}, but {np.count_nonzero(wrong)} of {np.count_nonzero(dropped)} are not, the "
         f"first at index {index}: seen {seen[index]}\n{map_picture(~dropped, wrong, vector.layout)}",

@@ -266,9 +266,7 @@ class MaskInverted(DropBlock):
         return np.logical_not(super().dilate(seeds, block))
 
 
-@dilation_bugs.plant(
-    "a block reaches into the next channel", "channel_independence channel_sharing map_rate cell_rates"
-)
+@dilation_bugs.plant("a block reaches into the next channel", "batch_rates channel_independence channel_sharing")
 class BlockOverChannels(DropBlock):
     def dilate(self, seeds: Mask, block: Block, /) -> Mask:
         return spread(super().dilate(seeds, block), 1, 0, 1)

@@ -307,7 +307,7 @@ class SamplesMirrored(DropBlock):
         return seeds
 
 
-@seed_bugs.plant("only the first sample of a batch gets seeds", "sample_independence map_rate cell_rates")
+@seed_bugs.plant("only the first sample of a batch gets seeds", "batch_rates sample_independence")
 class OnlyFirstSample(DropBlock):
     def bernoulli(self, rng: np.random.Generator, shape: Shape, gamma: float, /) -> Mask:
         seeds = super().bernoulli(rng, shape, gamma)

@@ -343,11 +343,11 @@ class RoundedBelowOne(DropBlock):
 
 
 def test_a_gamma_that_float32_rounds_to_just_below_one_passes() -> None:
-    """The stream is fixed, and spares 1 cell of 1.5 million: a failure, were gamma taken for exactly 1."""
+    """The stream is fixed, and spares a cell of 1.5 million: a failure, were gamma taken for exactly 1."""
     box = RoundedBelowOne()
     result = CHECKS["drop_prob_one"].run(Run(Backend(name="rounded", forward=box.forward), 0, 1e-9))
     assert result.status == "passed", result
-    assert box.spared == 1
+    assert box.spared >= 1
 
 
 def test_a_backend_that_takes_an_unbatched_input_too_is_not_failed() -> None:

@@ -160,14 +160,18 @@ MESSAGES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "mirrored_mask",
         "distant_cells",
-        (r"cells \(\d, \d\) and \(\d, \d\) of one map must be dropped together", r"are in \d+ of \d+ draws", "p-value"),
+        (r"cells \(\d, \d\) and \(\d, \d\) of one map must be independent", r"[\d.]+ of \d+ draws", "p-value"),
     ),
     (
         "neighbouring_channels_correlated",
         "channel_independence",
-        (r"cell \(\d, \d\) of channel \d and cell \(\d, \d\) of channel \d must be dropped together", "p-value"),
+        ("of successive channels", "must be independent: so often as each is seen", r"[\d.]+ of \d+ draws", "p-value"),
     ),
-    ("samples_mirrored", "sample_independence", (r"of two samples", "must be dropped together", r"\d+ of \d+ draws")),
+    (
+        "samples_mirrored",
+        "sample_independence",
+        ("of successive samples", "must be independent", r"[\d.]+ of \d+ draws"),
+    ),
     ("frozen_mask", "stream_goes_on", ("must draw different masks", "with a probability of at most", "calls 0 and 1 ")),
     ("shared_over_channels", "channel_sharing", ("channels must draw masks of their own", "channels 0 and 1 ")),
     (

@@ -13,21 +13,23 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from dropblock_ref import drop_block, gamma, keep_mask, valid_seeds
-from dropblock_ref.testing import make_input
-from dropblock_ref.testing.check import Map, Run
-from dropblock_ref.testing.distribution import _all_dropped_bound, coincidence_bound
+from dropblock_ref import CONVENTIONS, gamma, keep_mask, valid_seeds
+from dropblock_ref.testing.check import Map
+from dropblock_ref.testing.judge import Law
 from dropblock_ref.testing.statistics import (
     MISS,
-    bernstein_deviation,
     binomial_detectable,
     binomial_draws,
     binomial_p_values,
-    drop_fraction_deviation,
+    count_law,
+    drop_fraction_deviations,
+    hypergeometric_p_values,
     poisson_deviation,
+    poisson_shortfall,
+    table_detectable,
+    table_draws,
 )
 from dropblock_ref.theory import drop_fraction_variance, expected_drop_fraction
-from tests.mutants.correct import make_backend
 
 # binomial_p_values
 
@@ -168,47 +170,7 @@ def test_draws_are_enough_and_not_many_more(probability: float, relative: float,
     assert binomial_detectable(int(0.95 * draws), probability, false_alarm) > relative
 
 
-# bernstein_deviation
-
-
-@pytest.mark.parametrize("bound", [0.2, 0.01, 1e-6, 1e-12, 1e-30])
-@pytest.mark.parametrize("probability", [0.001, 0.05, 0.3, 0.5, 0.8, 0.999])
-@pytest.mark.parametrize("draws", [1, 10, 300, 100_000])
-def test_bernstein_bounds_both_binomial_tails(draws: int, probability: float, bound: float) -> None:
-    deviation = bernstein_deviation(draws, probability * (1 - probability), bound)
-    law = stats.binom(draws, probability)
-    above = math.ceil(draws * (probability + deviation) * (1 - 1e-12))
-    below = math.floor(draws * (probability - deviation) + draws * 1e-12)
-    assert law.sf(above - 1) <= bound
-    assert law.cdf(below) <= bound
-
-
-@pytest.mark.parametrize("bound", [0.001, 1e-6, 1e-11])
-def test_bernstein_is_not_much_wider_than_the_normal_law(bound: float) -> None:
-    draws, variance = 100_000, 0.01
-    normal = float(stats.norm.isf(bound)) * math.sqrt(variance / draws)
-    assert normal < bernstein_deviation(draws, variance, bound) < 1.4 * normal
-
-
-@pytest.mark.parametrize("convention", ["paper", "timm_uncoupled"])
-def test_bernstein_bounds_the_means_of_block_masks(convention: str) -> None:
-    """400 means of 50 masks of blocks each; 0.05 bounds one side, and the mean deviates as its variance says.
-
-    By luck this fails with probability below 1e-6: the count by the exact tail, the variance by 5 of its deviations.
-    """
-    where: dict[str, Any] = {"block_size": 7, "spatial_shape": (14, 14), "convention": convention}
-    expected, variance = expected_drop_fraction(0.1, **where), drop_fraction_variance(0.1, **where)
-    x = make_input((400, 50, 14, 14), "float32", 0)
-    dropped = drop_block(x, 0.1, 7, rng=0, convention=convention) == 0
-    means = dropped.mean(axis=(1, 2, 3))
-    deviation = bernstein_deviation(50, variance, 0.05)
-    for side in (means - expected >= deviation, expected - means >= deviation):
-        assert stats.binom.sf(np.count_nonzero(side) - 1, 400, 0.05) > 1e-7
-    spread = float(np.mean((means - expected) ** 2)) / (variance / 50)
-    assert abs(spread - 1) < 5 * math.sqrt(2 / 400) * 1.2
-
-
-# drop_fraction_deviation
+# drop_fraction_deviations
 
 
 def law_of_dropped_cells(one: Map, gamma: float, convention: str) -> NDArray[np.float64]:
@@ -249,26 +211,39 @@ def test_dropped_fractions_deviate_no_more_than_their_bound(
     for masks in (1, 2, 4, 8, 16, 32, 64):
         deviations = np.arange(law.size) / (cells * masks) - expected
         for bound in (0.5, 0.05, 1e-3, 1e-6):
-            t = drop_fraction_deviation(masks, expected, variance, part, bound)
-            assert law[deviations >= t * (1 + 1e-12)].sum() <= bound
-            assert law[deviations <= -t * (1 + 1e-12)].sum() <= bound
-            both = drop_fraction_deviation(masks, expected, variance, part, bound, sides=2)
-            assert law[np.abs(deviations) >= both * (1 + 1e-12)].sum() <= bound
+            below, above = drop_fraction_deviations(masks, expected, variance, part, bound)
+            assert law[deviations >= above * (1 + 1e-12)].sum() <= bound
+            assert law[deviations <= -below * (1 + 1e-12)].sum() <= bound
         law = np.convolve(law, law)
 
 
-def test_dropped_fractions_of_few_masks_have_a_sharper_bound_than_bernsteins() -> None:
-    where: dict[str, Any] = {"block_size": 3, "spatial_shape": (21, 21)}
+def bernstein(draws: int, variance: float, bound: float) -> float:
+    log = -math.log(bound)
+    return log / (3 * draws) + math.sqrt((log / (3 * draws)) ** 2 + 2 * log * variance / draws)
+
+
+@pytest.mark.parametrize("masks", [1, 32, 1024, 10**6])
+def test_the_bounds_are_sharper_than_bernsteins(masks: int) -> None:
+    where: dict[str, Any] = {"block_size": 7, "spatial_shape": (28, 28)}
     expected, variance = expected_drop_fraction(0.1, **where), drop_fraction_variance(0.1, **where)
-    deviation = drop_fraction_deviation(512, expected, variance, 9 / 441, 1e-9, sides=2)
-    assert deviation < bernstein_deviation(512, variance, 1e-9, sides=2) / 2
+    below, above = drop_fraction_deviations(masks, expected, variance, 49 / 784, 1e-9)
+    normal = float(stats.norm.isf(1e-9)) * math.sqrt(variance / masks)
+    assert above < bernstein(masks, variance, 1e-9) * (0.75 if masks in {32, 1024} else 1.0)
+    assert min(below, expected) < above
+    assert masks <= 1024 or max(below, above) < 1.1 * normal
 
 
 def test_far_too_many_cells_in_a_single_mask_are_found() -> None:
     """A block of 3 covers 9 of 64 cells: five blocks or more at an expected number of 1e-5 are no chance."""
     where: dict[str, Any] = {"block_size": 3, "spatial_shape": (8, 8)}
     expected, variance = expected_drop_fraction(1e-6, **where), drop_fraction_variance(1e-6, **where)
-    assert drop_fraction_deviation(1, expected, variance, 9 / 64, 1e-9, sides=2) < 39 / 64 - expected
+    assert drop_fraction_deviations(1, expected, variance, 9 / 64, 1e-9)[1] < 39 / 64 - expected
+
+
+def test_what_never_or_always_happens_does_not_deviate() -> None:
+    assert drop_fraction_deviations(5, 0.0, 0.0, 0.1, 1e-9) == (0, 0)
+    assert drop_fraction_deviations(5, 1.0, 0.0, 0.1, 1e-9) == (0, 0)
+    assert drop_fraction_deviations(5, 1e-300, 1e-301, 0.1, 1e-9)[0] > 1e-300
 
 
 @pytest.mark.parametrize("expected", [1e-300, 1e-9, 0.01, 1.0, 30.0, 1e4, 1e9, 1e15])
@@ -286,11 +261,136 @@ def test_poisson_deviations_solve_chernoffs_equation(expected: float, bound: flo
 def test_poisson_variables_deviate_no_more_than_their_bound(expected: float, bound: float) -> None:
     t, law = poisson_deviation(expected, bound), stats.poisson(expected)
     assert law.sf(math.ceil(expected + t) - 1) <= bound
-    assert law.cdf(math.floor(expected - t)) <= bound
     assert poisson_deviation(0.0, bound) == 0
+    below = poisson_shortfall(expected, bound)
+    assert below == math.inf or law.cdf(math.floor(expected - below)) <= bound
+    assert (below == math.inf) == (law.pmf(0) > bound)
+    assert poisson_shortfall(0.0, bound) == math.inf
 
 
-# coincidence_bound: what repeats by chance
+def test_poisson_shortfalls_of_large_expectations_are_those_of_the_normal_law() -> None:
+    for expected in (1e6, 1e9):
+        assert poisson_shortfall(expected, 1e-9) == pytest.approx(math.sqrt(-2 * math.log(1e-9) * expected), rel=5e-3)
+
+
+# hypergeometric_p_values, table_detectable
+
+
+@pytest.mark.parametrize(("draws", "first", "second"), [(9, 4, 3), (30, 15, 15), (60, 5, 40), (200, 120, 30)])
+def test_the_false_alarm_of_a_table_never_exceeds_the_level(draws: int, first: int, second: int) -> None:
+    """Exactly, by the hypergeometric law in rational numbers, for each level at which an alarm begins."""
+    counts = range(max(0, first + second - draws), min(first, second) + 1)
+    weights = {
+        k: Fraction(math.comb(first, k) * math.comb(draws - first, second - k), math.comb(draws, second))
+        for k in counts
+    }
+    assert sum(weights.values()) == 1
+    p_values = {k: float(hypergeometric_p_values(k, first, second, draws)) for k in counts}
+    for level in (*p_values.values(), 0.05, 1e-6):
+        alarms = [k for k, p_value in p_values.items() if p_value <= level]
+        assert level >= 1 or float(sum(weights[k] for k in alarms)) <= level
+    for k in counts:
+        tail = min(sum(weights[j] for j in counts if j <= k), sum(weights[j] for j in counts if j >= k))
+        if tail < 1e-3:
+            assert float(2 * tail) <= p_values[k] < float(2 * tail) * 1.3  # an upper bound, and a sharp one
+
+
+def test_a_table_with_an_event_that_always_or_never_happens_is_no_alarm() -> None:
+    assert hypergeometric_p_values([0, 5, 0, 7], [0, 5, 3, 7], [5, 5, 0, 7], [9, 5, 4, 9]).tolist()[:3] == [1, 1, 1]
+    assert table_detectable(20, 0, 5, 0.05) == math.inf
+    assert table_detectable(20, 20, 5, 0.05, sign=-1) == math.inf
+
+
+def missed_dependence(draws: int, first: int, rates: tuple[float, float], false_alarm: float) -> float:
+    """The probability of no alarm, given the first event's count; `rates` are the second's with it and without it."""
+    both, rest = np.arange(first + 1)[:, None], np.arange(draws - first + 1)
+    weights = stats.binom.pmf(both, first, rates[0]) * stats.binom.pmf(rest, draws - first, rates[1])
+    silent = hypergeometric_p_values(both, first, both + rest, draws) > false_alarm
+    return float(weights[silent].sum())
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(
+    ("draws", "p", "q", "level"), [(200, 0.5, 0.5, 1e-4), (400, 0.5, 0.25, 1e-9), (300, 0.2, 0.6, 0.05)]
+)
+def test_a_correlation_that_is_called_detectable_is_detected(
+    draws: int, p: float, q: float, level: float, sign: int
+) -> None:
+    """Exactly, by all tables; and one three quarters as large is not."""
+    size = table_detectable(draws, round(draws * p), round(draws * q), level, sign=sign)
+    if math.isinf(size):
+        assert (p, q) != (0.5, 0.5)
+        return
+    for factor, detected in ((1.0, True), (0.75, False)):
+        joint = p * q + sign * factor * size * math.sqrt(p * (1 - p) * q * (1 - q))
+        rates = joint / p, (q - joint) / (1 - p)
+        assert (missed_dependence(draws, round(draws * p), rates, level) <= MISS) == detected
+
+
+def test_with_the_stated_number_of_draws_a_dependence_is_found_and_with_two_less_none() -> None:
+    needed = table_draws(100, 1e-9)
+    assert math.isfinite(table_detectable(needed, needed // 2, needed // 2, 1e-11))
+    assert 2 / math.comb(needed - 2, needed // 2 - 1) > 0.2 * 1e-11
+
+
+# CountLaw
+
+
+def test_the_law_of_a_count_is_exact() -> None:
+    """Against the convolution of the single events."""
+    probabilities = np.array([0.1, 0.25, 0.25, 0.7])
+    law = count_law(probabilities, 3)
+    expected = np.ones(1)
+    for probability in np.repeat(probabilities, 3):
+        expected = np.convolve(expected, [1 - probability, probability])
+    np.testing.assert_allclose(law.weights, expected[law.start : law.start + law.weights.size], rtol=1e-10)
+    assert law.mean == pytest.approx(3 * 1.3)
+    assert law.variance == pytest.approx(3 * float((probabilities * (1 - probabilities)).sum()))
+    assert count_law(np.array([1.0, 0.5]), 4).start == 4
+
+
+@pytest.mark.parametrize(("probabilities", "times", "counts"), [([0.3, 0.6], 2, 4), ([0.5], 6, 5), ([0.05], 8, 4)])
+def test_variances_deviate_no_more_than_their_bounds(probabilities: list[float], times: int, counts: int) -> None:
+    """Exactly: over all outcomes of the counts, the probability of those with a p-value of at most the level."""
+    law = count_law(np.array(probabilities), times)
+    values, weights = np.arange(law.start, law.start + law.weights.size), law.weights
+    spreads: dict[float, float] = defaultdict(float)
+    for chosen in itertools.product(range(values.size), repeat=counts):
+        ratio = float(np.var(values[list(chosen)], ddof=1)) / law.variance
+        spreads[round(ratio, 9)] += float(np.prod(weights[list(chosen)]))
+    assert sum(spreads.values()) == pytest.approx(1)
+    for p_value in (law.steady_p_value, law.unsteady_p_value):
+        alarms = {ratio: p_value(ratio, counts) for ratio in spreads}
+        for level in (*alarms.values(), 0.05):
+            assert level >= 1 or sum(spreads[ratio] for ratio in spreads if alarms[ratio] <= level) <= level * (
+                1 + 1e-9
+            )
+
+
+def test_bounds_of_variances_are_near_those_of_normal_counts() -> None:
+    law = count_law(np.full(16, 0.15), 900)
+    for ratio in (0.08, 0.2, 0.3):
+        exact = float(stats.chi2.cdf(63 * ratio, 63))
+        assert exact < law.steady_p_value(ratio, 64) < 20 * exact
+    for ratio in (2.5, 4.0):
+        exact = float(stats.chi2.sf(63 * ratio, 63))
+        assert exact < law.unsteady_p_value(ratio, 64) < 1000 * exact
+    low, high = law.spread_detectable(64, 1e-11)
+    rng = np.random.default_rng(0)  # 500 variances, each missed with a probability of at most 1e-6
+    for part, p_value in ((low, law.steady_p_value), (high, law.unsteady_p_value)):
+        normal = rng.normal(0, math.sqrt(part * law.variance), (500, 64))
+        assert all(p_value(float(np.var(row, ddof=1)) / law.variance, 64) <= 1e-11 for row in normal)
+
+
+def test_too_few_counts_have_no_variance_to_find() -> None:
+    law = count_law(np.array([0.5]), 6)
+    assert law.spread_detectable(1, 0.05) == (0, math.inf)
+    assert law.spread_detectable(3, 1e-11) == (0, math.inf)
+    assert law.steady_p_value(0.0, 1) == law.steady_p_value(1.2, 5) == law.unsteady_p_value(0.9, 5) == 1
+    assert count_law(np.array([1.0]), 6).spread_detectable(9, 0.05) == (0, math.inf)
+
+
+# Law.coincidence: what repeats by chance
 
 
 SMALL_MAPS = (
@@ -328,19 +428,16 @@ def mask_probabilities(one: Map, convention: str) -> dict[bytes, float]:
 @pytest.mark.parametrize(("one", "convention"), SMALL_MAPS, ids=str)
 def test_coincidences_are_bounded(one: Map, convention: str) -> None:
     probabilities = mask_probabilities(one, convention)
-    run = Run(make_backend(convention), 0, 1e-9)
+    law = Law(one, CONVENTIONS[convention])
     same = math.fsum(weight**2 for weight in probabilities.values())
     all_dropped = probabilities.get(bytes([1]) * math.prod(one.spatial_shape), 0.0)
-    for samples, channels in ((1, 1), (2, 3), (4, 1)):
-        masks = samples * (1 if run.backend.rules.shared_channels else channels)
-        bound = coincidence_bound(run, one, samples=samples, channels=channels)
-        assert same**masks * (1 - 1e-12) <= bound < 1
-        assert all_dropped**masks * (1 - 1e-12) <= _all_dropped_bound(run, one, samples=samples, channels=channels)
+    for masks in (1, 4, 6):
+        assert same**masks * (1 - 1e-12) <= law.coincidence(masks) < 1
+        assert all_dropped**masks * (1 - 1e-12) <= law.all_dropped(masks)
 
 
 def test_coincidences_of_single_cells_are_exact() -> None:
     """Cells that do not depend on each other leave nothing to bound."""
     one = Map((3, 4), 1, 0.2)
-    run = Run(make_backend("paper"), 0, 1e-9)
     same = math.fsum(weight**2 for weight in mask_probabilities(one, "paper").values())
-    assert coincidence_bound(run, one, samples=1, channels=1) == pytest.approx(same, rel=1e-12)
+    assert Law(one, CONVENTIONS["paper"]).coincidence() == pytest.approx(same, rel=1e-12)
