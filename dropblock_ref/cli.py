@@ -140,7 +140,7 @@ def _add_check(commands: Any) -> None:
         "installed package, or numpy where there is none",
     )
     check.add_argument(
-        "--checks", metavar="NAMES", help="checks or groups (replay, recover, distribution), with commas"
+        "--checks", metavar="NAMES", help="checks or groups (replay, recover, search, distribution), with commas"
     )
     profile = check.add_mutually_exclusive_group()
     profile.add_argument("--quick", action="store_true", help="fewer draws")

@@ -18,9 +18,10 @@ import dropblock_ref
 from dropblock_ref import CONVENTIONS, call
 from dropblock_ref.call import find_layout, place_block
 from dropblock_ref.convention import find_convention
+from dropblock_ref.testing.strategies import Case
 
 from . import brute_force
-from .strategies import Case, cases, examples
+from .examples import CASES, examples
 
 
 @pytest.mark.parametrize(
@@ -75,31 +76,31 @@ def test_channels_last_is_channels_first_with_the_axes_moved(ndim: int) -> None:
     assert np.array_equal(np.moveaxis(last, -1, 1), first)
 
 
-@given(cases())
+@given(CASES)
 @examples(700)
 def test_eligible_cells_are_those_of_the_brute_force(case: Case) -> None:
-    valid = dropblock_ref.valid_seeds(case.block_size, case.spatial_shape, convention=case.convention)
+    valid = dropblock_ref.valid_seeds(case.block_size, case.spatial_shape, convention=case.rules)
     assert valid.dtype == np.bool_
     assert valid.shape == case.spatial_shape
-    expected = brute_force.eligible_cells(case.block_size, case.spatial_shape, case.convention)
+    expected = brute_force.eligible_cells(case.block_size, case.spatial_shape, case.rules)
     assert [tuple(map(int, cell)) for cell in np.argwhere(valid)] == expected
     assert expected
 
 
-@given(st.data(), cases())
+@given(st.data(), CASES)
 @examples(500)
 def test_the_block_of_a_seed_covers_the_cells_of_the_brute_force(data: st.DataObject, case: Case) -> None:
-    block = place_block(case.block_size, case.spatial_shape, case.convention)
-    sides = brute_force.sides(case.block_size, case.spatial_shape, case.convention)
+    block = place_block(case.block_size, case.spatial_shape, case.rules)
+    sides = brute_force.sides(case.block_size, case.spatial_shape, case.rules)
     assert block.size == sides
-    eligible = brute_force.eligible_cells(case.block_size, case.spatial_shape, case.convention)
+    eligible = brute_force.eligible_cells(case.block_size, case.spatial_shape, case.rules)
     seed = data.draw(st.sampled_from(eligible))
     covered = {
         cell
         for cell in brute_force.cells_of(case.spatial_shape)
         if all(s - i <= u <= s + j for u, s, i, j in zip(cell, seed, block.before, block.after, strict=True))
     }
-    assert covered == brute_force.mask_of((seed,), case.block_size, case.spatial_shape, case.convention)
+    assert covered == brute_force.mask_of((seed,), case.block_size, case.spatial_shape, case.rules)
 
 
 @pytest.mark.parametrize("name", ["paper", "tpu", "keras_cv"])

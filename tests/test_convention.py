@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 import dropblock_ref
 from dropblock_ref import CONVENTIONS, PAPER, Convention
 from dropblock_ref.convention import find_convention
+from dropblock_ref.testing.strategies import conventions
 
-from .strategies import examples, own_conventions
+from .examples import examples
 
 FIELDS = (
     "name",
@@ -97,7 +98,7 @@ def test_the_table_reads_as_a_mapping_does() -> None:
     assert repr(CONVENTIONS) == repr(dict(CONVENTIONS))
 
 
-@given(st.one_of(own_conventions(), st.sampled_from(list(CONVENTIONS.values()))))
+@given(st.one_of(conventions(published=False), st.sampled_from(list(CONVENTIONS.values()))))
 @examples(100)
 def test_a_convention_goes_through_json_unchanged(convention: Convention) -> None:
     assert Convention(**json.loads(json.dumps(asdict(convention)))) == convention
@@ -119,7 +120,7 @@ def test_a_name_stands_for_its_row(name: str) -> None:
     assert dropblock_ref.scale(mask, convention=name) == 9 / (8 + FACTS[name][4])
 
 
-@given(own_conventions())
+@given(conventions(published=False))
 @examples(200)
 def test_a_convention_of_ones_own_is_taken_as_it_is(convention: Convention) -> None:
     assert find_convention(convention) is convention

@@ -11,29 +11,30 @@ from hypothesis import given
 from dropblock_ref import CONVENTIONS
 from dropblock_ref.call import place_block
 from dropblock_ref.coverage import coverage_counts, covering, pairs_along_axis
+from dropblock_ref.testing.strategies import Case
 
 from . import brute_force
-from .strategies import Case, cases, examples
+from .examples import CASES, examples
 
 
-@given(cases())
+@given(CASES)
 @examples(150)
 def test_counted_cells_are_those_of_the_brute_force(case: Case) -> None:
-    counts = brute_force.coverage(case.block_size, case.spatial_shape, case.convention)
-    values, cells = coverage_counts(place_block(case.block_size, case.spatial_shape, case.convention))
+    counts = brute_force.coverage(case.block_size, case.spatial_shape, case.rules)
+    values, cells = coverage_counts(place_block(case.block_size, case.spatial_shape, case.rules))
     assert dict(zip(values.tolist(), cells.tolist(), strict=True)) == Counter(counts.values())
 
 
-@given(cases())
+@given(CASES)
 @examples(150)
 def test_pairs_of_positions_and_their_mirror_images_are_those_of_the_brute_force(case: Case) -> None:
     """Multiplied over the axes they are the pairs of cells that a seed covers both."""
-    block = place_block(case.block_size, case.spatial_shape, case.convention)
+    block = place_block(case.block_size, case.spatial_shape, case.rules)
     seeds_of: dict[tuple[int, ...], set[tuple[int, ...]]] = {
         cell: set() for cell in brute_force.cells_of(case.spatial_shape)
     }
-    for seed in brute_force.eligible_cells(case.block_size, case.spatial_shape, case.convention):
-        for cell in brute_force.mask_of((seed,), case.block_size, case.spatial_shape, case.convention):
+    for seed in brute_force.eligible_cells(case.block_size, case.spatial_shape, case.rules):
+        for cell in brute_force.mask_of((seed,), case.block_size, case.spatial_shape, case.rules):
             seeds_of[cell].add(seed)
     expected = Counter((len(a), len(b), len(a & b)) for a in seeds_of.values() for b in seeds_of.values() if a & b)
     counted: Counter[tuple[int, ...]] = Counter({(1, 1, 1): 1})

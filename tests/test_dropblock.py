@@ -22,35 +22,38 @@ from numpy.typing import NDArray
 import dropblock_ref
 from dropblock_ref import CONVENTIONS, PAPER, Trace, fast
 from dropblock_ref.fast import CHUNK
+from dropblock_ref.testing.case import arrange
+from dropblock_ref.testing.strategies import Case, drop_probs
 
 from . import brute_force
-from .strategies import DTYPES, Case, cases, examples, in_memory, inputs, legal_seeds, probabilities
+from .examples import CASES, any_inputs, any_seeds, examples
 
+DTYPES: tuple[Any, ...] = (np.float16, ml_dtypes.bfloat16, np.float32, np.float64)
 ORDERS = ("C", "F", "strided", "reversed", "big-endian", "read-only")
 
 
 def check_output(output: NDArray[Any], x: NDArray[Any], mask: NDArray[np.bool_], case: Case, drop_prob: float) -> None:
     """Every value is x * mask * scale."""
-    factors = brute_force.scale(mask, case.data_format, case.convention, drop_prob)
+    factors = brute_force.scale(mask, case.data_format, case.rules, drop_prob)
     assert (output.shape, output.dtype) == (x.shape, x.dtype)
     for index in brute_force.cells_of(x.shape):
         of_mask = tuple(min(i, size - 1) for i, size in zip(index, mask.shape, strict=True))
         assert brute_force.is_product(output[index], x[index], bool(mask[of_mask]), factors[of_mask])
 
 
-@given(st.data(), cases(), probabilities())
+@given(st.data(), CASES, drop_probs())
 @examples(700)
 def test_trace_with_seeds_is_the_brute_force(data: st.DataObject, case: Case, drop_prob: float) -> None:
-    x, seeds = data.draw(inputs(case.shape)), data.draw(legal_seeds(case))
+    x, seeds = data.draw(any_inputs(case)), data.draw(any_seeds(case))
     x_before, seeds_before = x.tobytes(), seeds.tobytes()
     trace = dropblock_ref.trace(x, drop_prob, case.block_size, seeds=seeds, **case.options)
     assert (x.tobytes(), seeds.tobytes()) == (x_before, seeds_before)
-    exact = brute_force.gamma(drop_prob, case.block_size, case.spatial_shape, case.convention)
+    exact = brute_force.gamma(drop_prob, case.block_size, case.spatial_shape, case.rules)
     assert exact is None or abs(Fraction(trace.gamma) - exact) <= exact / 2**51
     assert np.array_equal(trace.seeds, seeds)
-    mask = brute_force.keep_mask(seeds, case.block_size, case.data_format, case.convention)
+    mask = brute_force.keep_mask(seeds, case.block_size, case.data_format, case.rules)
     assert np.array_equal(trace.keep_mask, mask)
-    factors = brute_force.scale(mask, case.data_format, case.convention, drop_prob)
+    factors = brute_force.scale(mask, case.data_format, case.rules, drop_prob)
     scale = np.broadcast_to(trace.scale, mask.shape)
     assert all(brute_force.same(float(scale[index]), factor) for index, factor in factors.items())
     check_output(trace.output, x, mask, case, drop_prob)
@@ -58,15 +61,15 @@ def test_trace_with_seeds_is_the_brute_force(data: st.DataObject, case: Case, dr
     assert not np.shares_memory(trace.seeds, seeds)
 
 
-@given(st.data(), cases(), probabilities(), st.integers(0, 2**32))
+@given(st.data(), CASES, drop_probs(), st.integers(0, 2**32))
 @examples(400)
 def test_drop_block_with_rng_drops_legal_blocks_and_gives_the_products(
     data: st.DataObject, case: Case, drop_prob: float, rng: int
 ) -> None:
-    x = data.draw(inputs(case.shape))
+    x = data.draw(any_inputs(case))
     trace = dropblock_ref.trace(x, drop_prob, case.block_size, rng=rng, **case.options)
-    mask = brute_force.keep_mask(trace.seeds, case.block_size, case.data_format, case.convention)
-    eligible = brute_force.eligible_cells(case.block_size, case.spatial_shape, case.convention)
+    mask = brute_force.keep_mask(trace.seeds, case.block_size, case.data_format, case.rules)
+    eligible = brute_force.eligible_cells(case.block_size, case.spatial_shape, case.rules)
     for index in np.argwhere(trace.seeds):
         assert brute_force.parts(tuple(map(int, index)), case.data_format)[2] in eligible
     check_output(trace.output, x, mask, case, drop_prob)
@@ -74,10 +77,10 @@ def test_drop_block_with_rng_drops_legal_blocks_and_gives_the_products(
     assert output.tobytes() == trace.output.tobytes()
 
 
-@given(st.data(), cases(), st.booleans())
+@given(st.data(), CASES, st.booleans())
 @examples(300)
 def test_the_identity_is_a_copy_whatever_rng_and_seeds_are(data: st.DataObject, case: Case, training: bool) -> None:
-    x = data.draw(inputs(case.shape))
+    x = data.draw(any_inputs(case))
     drop_prob = 0 if training else data.draw(st.floats(0, 1))
     garbage: st.SearchStrategy[Any] = st.sampled_from((None, "garbage", -1, np.zeros(3), object()))
     trace = dropblock_ref.trace(
@@ -104,8 +107,8 @@ def test_the_identity_is_a_copy_whatever_rng_and_seeds_are(data: st.DataObject, 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("order", ORDERS)
-def test_dtype_is_kept_and_x_is_not_modified_for_every_layout_in_memory(dtype: Any, order: str) -> None:
-    x = in_memory(np.arange(1, 97, dtype=np.float64).reshape((2, 3, 4, 4)).astype(dtype), order)
+def test_dtype_is_kept_and_x_is_not_modified_for_every_layout_arrange(dtype: Any, order: str) -> None:
+    x = arrange(np.arange(1, 97, dtype=np.float64).reshape((2, 3, 4, 4)).astype(dtype), order, 1)
     before = x.tolist()
     for drop_prob, training in ((0.3, True), (0.3, False), (0, True)):
         output = dropblock_ref.drop_block(x, drop_prob, 2, rng=3, training=training)
@@ -221,13 +224,13 @@ def test_a_block_that_the_convention_refuses_is_refused_in_every_mode(training: 
             dropblock_ref.drop_block(np.ones((1, 1, 3, 3)), drop_prob, 4, rng=0, training=training)
 
 
-@given(st.data(), cases(), probabilities())
+@given(st.data(), CASES, drop_probs())
 @examples(200)
 def test_vjp_agrees_with_finite_differences(data: st.DataObject, case: Case, drop_prob: float) -> None:
-    seeds = data.draw(legal_seeds(case))
+    seeds = data.draw(any_seeds(case))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
     x, direction, cotangent = rng.standard_normal((3, *case.shape))
-    case = replace(case, convention=replace(case.convention, all_dropped="zeros"))
+    case = replace(case, convention=replace(case.rules, all_dropped="zeros"))
 
     def loss(step: float) -> float:
         y = dropblock_ref.drop_block(x + step * direction, drop_prob, case.block_size, seeds=seeds, **case.options)
@@ -239,16 +242,16 @@ def test_vjp_agrees_with_finite_differences(data: st.DataObject, case: Case, dro
     assert abs((loss(0.5) - loss(-0.5)) - exact) <= 1e-13 * (size + 1)
 
 
-@given(st.data(), cases(), probabilities())
+@given(st.data(), CASES, drop_probs())
 @examples(250)
 def test_vjp_is_the_product_for_every_dtype(data: st.DataObject, case: Case, drop_prob: float) -> None:
-    x, seeds = data.draw(inputs(case.shape)), data.draw(legal_seeds(case))
+    x, seeds = data.draw(any_inputs(case)), data.draw(any_seeds(case))
     trace = dropblock_ref.trace(x, drop_prob, case.block_size, seeds=seeds, **case.options)
-    cotangent = data.draw(inputs(case.shape))
+    cotangent = data.draw(any_inputs(case))
     with np.errstate(all="ignore"):
         cotangent = cotangent.astype(x.dtype)
     before = cotangent.tobytes()
-    mask = brute_force.keep_mask(seeds, case.block_size, case.data_format, case.convention)
+    mask = brute_force.keep_mask(seeds, case.block_size, case.data_format, case.rules)
     check_output(dropblock_ref.vjp(cotangent, trace), cotangent, mask, case, drop_prob)
     assert cotangent.tobytes() == before
 

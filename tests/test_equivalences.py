@@ -15,7 +15,7 @@ import dropblock_ref
 from dropblock_ref import PAPER
 
 from . import brute_force
-from .strategies import examples
+from .examples import examples
 
 EVERYWHERE = replace(PAPER, name="everywhere", seed_region="everywhere")
 

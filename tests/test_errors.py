@@ -21,7 +21,7 @@ import dropblock_ref
 from dropblock_ref import Convention, Trace, theory
 from dropblock_ref import arguments as checks
 
-from .strategies import examples
+from .examples import examples
 
 TRACE = dropblock_ref.trace(np.ones((2, 3, 5, 6)), 0.3, 3, rng=0)
 SEEDS = np.zeros((2, 3, 5, 6), dtype=np.bool_)

@@ -24,10 +24,12 @@ from scipy import stats
 import dropblock_ref
 from dropblock_ref import CONVENTIONS, PAPER, Convention, algorithm, fast
 from dropblock_ref.fast import CHUNK
+from dropblock_ref.testing.case import arrange
+from dropblock_ref.testing.strategies import ORDERS, Case
 
 from . import brute_force
 from .brute_force import Bools
-from .strategies import Case, cases, examples, in_memory, inputs, legal_seeds, masks
+from .examples import CASES, any_inputs, any_masks, any_seeds, examples
 
 either_way = pytest.mark.parametrize("way", ["maximum_filter", "stamp"])
 
@@ -52,37 +54,37 @@ def way_taken(seeds: Bools, block_size: int | tuple[int, ...], convention: Conve
 
 
 @either_way
-@given(st.data(), cases())
+@given(st.data(), CASES)
 @examples(900)
 def test_keep_mask_is_that_of_the_brute_force(way: str, data: st.DataObject, case: Case) -> None:
-    seeds = in_memory(data.draw(legal_seeds(case)), data.draw(st.sampled_from(("C", "F", "strided", "reversed"))))
+    seeds = arrange(data.draw(any_seeds(case)), data.draw(st.sampled_from(ORDERS[:-1])), 1)
     before = seeds.copy()
     with forced(way, data.draw(st.sampled_from((1, 20, CHUNK)))):
         mask = dropblock_ref.keep_mask(seeds, case.block_size, **case.options)
     assert mask.dtype == np.bool_
-    assert np.array_equal(mask, brute_force.keep_mask(seeds, case.block_size, case.data_format, case.convention))
+    assert np.array_equal(mask, brute_force.keep_mask(seeds, case.block_size, case.data_format, case.rules))
     assert np.array_equal(seeds, before)
     assert not np.shares_memory(mask, seeds)
 
 
-@given(st.data(), cases())
+@given(st.data(), CASES)
 @examples(700)
 def test_recovered_seeds_explain_a_mask_exactly_if_it_is_legal(data: st.DataObject, case: Case) -> None:
-    mask = data.draw(masks(case))
+    mask = data.draw(any_masks(case))
     seeds = dropblock_ref.recover_seeds(mask, case.block_size, **case.options)
-    expected = brute_force.largest_seeds(mask, case.block_size, case.data_format, case.convention)
+    expected = brute_force.largest_seeds(mask, case.block_size, case.data_format, case.rules)
     assert seeds.dtype == np.bool_
     assert np.array_equal(seeds, expected)
-    explained = brute_force.keep_mask(expected, case.block_size, case.data_format, case.convention)
+    explained = brute_force.keep_mask(expected, case.block_size, case.data_format, case.rules)
     got = dropblock_ref.keep_mask(seeds, case.block_size, **case.options)
     assert np.array_equal(got == mask, explained == mask)
 
 
-@given(st.data(), cases())
+@given(st.data(), CASES)
 @examples(500)
 def test_recovered_seeds_of_a_legal_mask_contain_the_seeds_and_give_the_mask(data: st.DataObject, case: Case) -> None:
-    seeds = data.draw(legal_seeds(case))
-    mask = brute_force.keep_mask(seeds, case.block_size, case.data_format, case.convention)
+    seeds = data.draw(any_seeds(case))
+    mask = brute_force.keep_mask(seeds, case.block_size, case.data_format, case.rules)
     recovered = dropblock_ref.recover_seeds(mask, case.block_size, **case.options)
     assert np.all(recovered >= seeds)
     assert np.array_equal(dropblock_ref.keep_mask(recovered, case.block_size, **case.options), mask)
@@ -289,9 +291,9 @@ def test_lists_and_read_only_arrays_are_taken() -> None:
     seeds[0, 0, 1, 1] = True
     assert not dropblock_ref.keep_mask(seeds.tolist(), 3).any()
     for order in ("read-only", "F", "strided", "reversed"):
-        mask = dropblock_ref.keep_mask(in_memory(seeds.copy(), order), 3)
+        mask = dropblock_ref.keep_mask(arrange(seeds, order, 1), 3)
         assert not mask.any()
-        assert dropblock_ref.recover_seeds(in_memory(mask, order), 3).sum() == 1
+        assert dropblock_ref.recover_seeds(arrange(mask, order, 1), 3).sum() == 1
 
 
 # seeds by the gaps between them
@@ -367,7 +369,7 @@ def test_no_trials_have_no_successes() -> None:
 
 
 @pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
-def test_cells_beyond_2_to_the_31_are_found_in_memory(data_format: str) -> None:
+def test_cells_beyond_2_to_the_31_are_found_arrange(data_format: str) -> None:
     """A mask of 2^40 cells that has no memory: only the places are computed."""
     spatial_shape = (2**15, 2**15)
     shape, strides = (2**5, 2**5, *spatial_shape), (2**35, 2**30, 2**15, 1)
@@ -426,11 +428,11 @@ def test_cells_drawn_by_gaps_are_seeds_independently_with_probability_gamma(gamm
 # the product
 
 
-@given(st.data(), cases(), st.sampled_from(("C", "F", "strided", "reversed", "big-endian", "read-only")))
+@given(st.data(), CASES, st.sampled_from(("C", "F", "strided", "reversed", "big-endian", "read-only")))
 @examples(300)
 def test_the_product_in_parts_is_that_of_the_algorithm(data: st.DataObject, case: Case, order: str) -> None:
-    x = in_memory(data.draw(inputs(case.shape)), order)
-    seeds = data.draw(legal_seeds(case))
+    x = arrange(data.draw(any_inputs(case)), order, 1)
+    seeds = data.draw(any_seeds(case))
     x, mask = (np.moveaxis(a, brute_force.channel_axis(case.data_format, a.ndim), 1) for a in (x, ~seeds))
     for factor in (1.25, 0.0, math.nan, data.draw(st.floats(1, 100))):
         with np.errstate(all="ignore"):

@@ -13,29 +13,30 @@ from hypothesis import strategies as st
 
 import dropblock_ref
 from dropblock_ref import PAPER, Convention
+from dropblock_ref.testing.strategies import Case, drop_probs
 
 from . import brute_force
-from .strategies import Case, cases, examples, masks, probabilities
+from .examples import CASES, any_masks, examples
 
 CALIBRATED = replace(PAPER, name="own_calibrated", gamma_rule="calibrated")
 
 
-@given(cases(), probabilities())
+@given(CASES, drop_probs())
 @examples(700)
 def test_gamma_is_the_exact_fraction_rounded(case: Case, drop_prob: float) -> None:
-    exact = brute_force.gamma(drop_prob, case.block_size, case.spatial_shape, case.convention)
+    exact = brute_force.gamma(drop_prob, case.block_size, case.spatial_shape, case.rules)
     assume(exact is not None)
     assert exact is not None
-    got = dropblock_ref.gamma(drop_prob, case.block_size, case.spatial_shape, convention=case.convention)
+    got = dropblock_ref.gamma(drop_prob, case.block_size, case.spatial_shape, convention=case.rules)
     assert type(got) is float
     assert abs(Fraction(got) - exact) <= exact * Fraction(1, 2**51)
     assert 0 <= got <= drop_prob
 
 
-@given(cases(), probabilities())
+@given(CASES, drop_probs())
 @examples(250)
 def test_calibrated_gamma_drops_the_nominal_fraction(case: Case, drop_prob: float) -> None:
-    convention = replace(CALIBRATED, seed_region=case.convention.seed_region, oversize_block="clip_each_axis")
+    convention = replace(CALIBRATED, seed_region=case.rules.seed_region, oversize_block="clip_each_axis")
     got = dropblock_ref.gamma(drop_prob, case.block_size, case.spatial_shape, convention=convention)
     assert type(got) is float
     assert 0 < got <= 1
@@ -170,19 +171,19 @@ def test_calibrated_gamma_of_a_huge_map_is_that_of_its_inner_cells() -> None:
 # the scale
 
 
-@given(st.data(), cases(), probabilities())
+@given(st.data(), CASES, drop_probs())
 @examples(700)
 def test_scale_is_counted_over_what_the_convention_says(data: st.DataObject, case: Case, drop_prob: float) -> None:
-    mask = data.draw(masks(case))
-    needed = case.convention.scale_over == "keep_prob"
+    mask = data.draw(any_masks(case))
+    needed = case.rules.scale_over == "keep_prob"
     scale = dropblock_ref.scale(mask, drop_prob=drop_prob if needed else None, **case.options)
-    if case.convention.scale_over in ("batch", "keep_prob", "none"):
+    if case.rules.scale_over in ("batch", "keep_prob", "none"):
         assert type(scale) is float
     else:
         assert isinstance(scale, np.ndarray)
         assert scale.dtype == np.float64
         assert scale.ndim == mask.ndim
-    factors = brute_force.scale(mask, case.data_format, case.convention, drop_prob)
+    factors = brute_force.scale(mask, case.data_format, case.rules, drop_prob)
     everywhere = np.broadcast_to(scale, mask.shape)
     assert all(brute_force.same(float(everywhere[index]), factor) for index, factor in factors.items())
 

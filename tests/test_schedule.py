@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import dropblock_ref
 
-from .strategies import examples
+from .examples import examples
 
 
 def test_the_schedule_of_the_dropblock_packages_readme() -> None:

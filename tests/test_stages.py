@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import dropblock_ref
+from dropblock_ref.testing.strategies import Case, drop_probs
 
 from . import brute_force
-from .strategies import Case, cases, examples, probabilities
+from .examples import CASES, examples
 
 FALSE_ALARM = 1e-9
 MISS = 1e-6
@@ -34,13 +35,13 @@ def detects(draws: int, probability: float, false_alarm: float, error: float) ->
     return bool(min(found_below, found_above) >= 1 - MISS)
 
 
-@given(cases(), probabilities(), st.integers(0, 2**64))
+@given(CASES, drop_probs(), st.integers(0, 2**64))
 @examples(500)
 def test_seeds_lie_on_eligible_cells_of_masks_of_the_conventions_shape(case: Case, gamma: float, seed: int) -> None:
     seeds = dropblock_ref.sample_seeds(gamma, case.block_size, case.shape, rng=seed, **case.options)
     assert seeds.dtype == np.bool_
     assert seeds.shape == case.mask_shape
-    eligible = brute_force.eligible_cells(case.block_size, case.spatial_shape, case.convention)
+    eligible = brute_force.eligible_cells(case.block_size, case.spatial_shape, case.rules)
     found = [brute_force.parts(tuple(map(int, index)), case.data_format)[2] for index in np.argwhere(seeds)]
     assert set(found) <= set(eligible)
     if gamma == 1:
@@ -49,13 +50,13 @@ def test_seeds_lie_on_eligible_cells_of_masks_of_the_conventions_shape(case: Cas
         )
 
 
-@given(cases(), st.integers(0, 2**64))
+@given(CASES, st.integers(0, 2**64))
 @examples(200)
 def test_gamma_0_gives_no_seeds_and_gamma_1_all_eligible_cells(case: Case, seed: int) -> None:
     none = dropblock_ref.sample_seeds(0, case.block_size, case.shape, rng=seed, **case.options)
     every = dropblock_ref.sample_seeds(1, case.block_size, case.shape, rng=seed, **case.options)
     assert not none.any()
-    eligible = brute_force.eligible_cells(case.block_size, case.spatial_shape, case.convention)
+    eligible = brute_force.eligible_cells(case.block_size, case.spatial_shape, case.rules)
     for index in brute_force.cells_of(every.shape):
         assert every[index] == (brute_force.parts(index, case.data_format)[2] in eligible)
 

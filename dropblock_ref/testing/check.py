@@ -24,7 +24,7 @@ __all__ = ["Check", "CheckFailure", "GROUPS", "Map", "Needs", "NotApplicable", "
 
 # The checks of what one output shows.
 OUTPUT = ("channel_sharing", "legal_blocks", "scale", "values")
-GROUPS = ("replay", "recover", "distribution")
+GROUPS = ("replay", "recover", "search", "distribution")
 # The error budget of a whole run is split in advance: every check that leaves something to chance has this share.
 STATISTICAL_SHARE = 1 / 20
 # Samples and channels of every x where few shapes are wanted.
@@ -69,6 +69,7 @@ class Run:
     quick: bool = False
     compiled: bool = False
     selected: Collection[str] | None = None  # the names of the checks of this run; None stands for all
+    examples: int | None = None  # that the search draws; None = as many as the profile says
     cache: dict[Any, Any] = field(default_factory=dict)
     check: str = ""  # the name of the present check
     needs: Needs = field(default_factory=lambda: Needs("", ()))  # and its settings
@@ -177,11 +178,12 @@ class Run:
         seed: int | None,
         training: bool = True,
         drop_prob: float | None = None,
+        call: str | None = None,
         readable: bool = True,
     ) -> NDArray[Any]:
         """The backend's output; an exception is a failure."""
         one = one if drop_prob is None else replace(one, drop_prob=drop_prob)
-        call = self.forward_call(x, one, seed=seed, training=training)
+        call = call or self.forward_call(x, one, seed=seed, training=training)
         self.draws += self.masks(x)
         how: dict[str, Any] = {"training": training, "seed": seed, "call": call}
         return self._call(self.calls.forward, x, one, readable=readable, **how)  # type: ignore[no-any-return]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..arguments import check_instance, check_integer, describe
-from . import distribution, edge_cases, gradients, recover, replay  # noqa: F401  (they register their checks)
+from . import distribution, edge_cases, gradients, recover, replay, search  # noqa: F401  (they register their checks)
 from .assertions import check_false_alarm
 from .backend import Backend
 from .check import GROUPS, Check, CheckFailure, Run, possible_causes, registered, settle
@@ -30,9 +30,9 @@ def check_backend(
     backend : Backend
         The implementation under test.
     checks : str or iterable of str, optional
-        Names of checks or of their groups ``"replay"``, ``"recover"``, ``"distribution"``; ``"quick"`` for all of them
-        with fewer draws, ``"compiled"`` with few different shapes too, for backends that compile for each. By default
-        all.
+        Names of checks or of their groups ``"replay"``, ``"recover"``, ``"search"``, ``"distribution"``; ``"quick"``
+        for all of them with fewer draws, ``"compiled"`` with few different shapes too, for backends that compile for
+        each. By default all.
     seed : int
         Of the oracle's own choices, and the first one given to the backend; the same seed repeats the run.
     false_alarm : float

@@ -55,6 +55,7 @@ _EDGES = (_RATES - {"cell_rates", "dtype_rates", "map_rate"}) | {
     "even_blocks",
     "non_square_maps",
     "per_axis_blocks",
+    "search",
 }
 
 

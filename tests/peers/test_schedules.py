@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dropblock_ref import linear_schedule
 from dropblock_ref.backends.torchvision_operators import import_torchvision
 
-from ..strategies import examples
+from ..examples import examples
 
 PROBABILITIES = st.floats(0, 1)
 

@@ -53,7 +53,7 @@ def quick(convention: str = "paper", ndims: tuple[int, ...] = (2, 3)) -> Report:
 
 
 def test_checks_have_unique_names_sentences_and_groups() -> None:
-    assert GROUPS == ("replay", "recover", "distribution")
+    assert GROUPS == ("replay", "recover", "search", "distribution")
     assert [check.group for check in CHECKS.values()] == sorted((c.group for c in CHECKS.values()), key=GROUPS.index)
     for name, check in CHECKS.items():
         assert check.name == name
