@@ -162,8 +162,12 @@ class Run:
         return found
 
     def input(self, shape: tuple[int, ...], dtype: str | None = None) -> NDArray[Any]:
-        """An x without zeros."""
-        return make_input(shape, dtype or self.dtype, self.seed)
+        """An x without zeros, a new array."""
+        key = ("input", shape, dtype or self.dtype)
+        if key not in self.cache:
+            self.cache[key] = make_input(shape, dtype or self.dtype, self.seed)
+        x: NDArray[Any] = self.cache[key].copy()
+        return x
 
     def cotangent(self, x: NDArray[Any]) -> NDArray[Any]:
         """A cotangent for the output of x, in the output's dtype, which is another array than x."""
