@@ -39,10 +39,13 @@ class CheckFailure(AssertionError):  # noqa: N818  (an outcome, not an error)
     `bears` is the name of the check whose property it is, where that is not the present one.
     """
 
-    def __init__(self, message: str, *, bears: str | None = None, dtype: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, bears: str | None = None, dtype: str | None = None, special: str | None = None
+    ) -> None:
         super().__init__(message)
         self.bears = bears
         self.dtype = dtype
+        self.special = special  # the check of the kind of call, as in Fault
 
 
 class NotApplicable(Exception):  # noqa: N818  (an outcome, not an error)
@@ -447,9 +450,19 @@ def settle(run: Run, results: Sequence[CheckResult]) -> tuple[CheckResult, ...]:
             by_name[name] = _CHECKS[name].conclude(by_name[name], filed, run)
     causes: dict[str, str | None] = {}
 
+    def possible(name: str) -> Iterator[str]:
+        yield from possible_causes(name, faults[name][0])
+        if name == "search":  # it finds again what another check has found
+            first = faults[name][0]
+            yield from (
+                other
+                for other, (fault, *_) in faults.items()
+                if (fault.check, fault.dtype) == (first.check, first.dtype) and other != name
+            )
+
     def cause(name: str, visiting: tuple[str, ...] = ()) -> str | None:
         if name not in causes:
-            for other in possible_causes(name, faults[name][0]):
+            for other in possible(name):
                 # A check whose failure is blamed on this one is no cause of it.
                 if other in faults and other not in (name, *visiting) and faults[other][0].check != name:
                     root = cause(other, (*visiting, name))

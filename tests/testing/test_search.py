@@ -58,7 +58,7 @@ def test_correct_backends_pass(convention: str) -> None:
     result = run_search(make_backend(convention, data_format, (2, 3), ALL_DTYPES), quick=quick)
     assert result.status == "passed"
     assert result.message.startswith(f"{25 if quick else 100} calls that hypothesis drew, with derivatives and ")
-    assert result.draws > 1000
+    assert result.draws > 500
     assert result.false_alarm == 0
 
 
@@ -119,7 +119,7 @@ def overwrites(x: Array, drop_prob: float, block_size: Any, training: bool) -> b
 CORNERS: dict[str, tuple[When, Case]] = {
     "F order": (
         lambda x, _p, _b, training: training and x.flags.f_contiguous and not x.flags.c_contiguous,
-        Case((2, 2, 1, 1), order="F"),
+        Case((1, 1, 2, 2), order="F"),
     ),
     "read-only": (
         lambda x, _p, _b, training: training and not x.flags.writeable,
