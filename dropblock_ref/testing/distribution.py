@@ -142,6 +142,11 @@ def compare_cell_rates(run: Run, one: Map, samples: int, channels: int, part: fl
     settle(run, [tally], _cells, sound=True, part=part)
 
 
+def compare_map_rate(run: Run, one: Map) -> None:
+    """Compare the rate of a map with the exact one, with the check's budget."""
+    settle(run, [_draw_for_rate(run, one, 0.3, run.dtype)], _rate, sound=True)
+
+
 def _cells(tally: Tally, budget: float) -> Verdict:
     return judge.judge_cells(tally.law, tally.counts, tally.masks, budget)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from . import judge
 from .case import special_value
 from .check import OUTPUT, CheckFailure, Map, NotApplicable, NotJudged, Outcome, Run, check
-from .distribution import compare_cell_rates
+from .distribution import compare_cell_rates, compare_map_rate
 from .judge import find_law
 from .maps import (
     ANY_MAP,
@@ -23,6 +23,7 @@ from .maps import (
     EVEN_BLOCK_REFUSED,
     MAP_SIZED_BLOCK,
     NON_SQUARE_MAP,
+    NON_SQUARE_RATE,
     ONE_CELL_BLOCK,
     ONE_CELL_MAP,
     OVERSIZE_BLOCK,
@@ -34,10 +35,19 @@ from .recover import MASK, judge_all, require_dropped
 _RATES = ("map_rate", "cell_rates", "batch_rates")
 
 
-@check("recover", NON_SQUARE_MAP, after=(*_RATES, "even_blocks", "per_axis_blocks", "batch_of_one"), judges=True)
+@check(
+    "recover",
+    NON_SQUARE_MAP,
+    statistical=True,
+    after=(*_RATES, "even_blocks", "per_axis_blocks", "batch_of_one"),
+    judges=True,
+)
 def non_square_maps(run: Run) -> Outcome:
-    """On maps that are wider than high, or higher than wide, mask, scale and values are right."""
-    return judge_all(run, run.needed())
+    """On maps that are wider than high, or higher than wide, mask, scale, values and rate are right."""
+    outcome = judge_all(run, run.needed())
+    for one in run.supported(NON_SQUARE_RATE):
+        compare_map_rate(run, one)
+    return outcome
 
 
 @check("recover", EVEN_BLOCK_REFUSED, after=(*_RATES, "batch_of_one"), judges=True)

@@ -31,12 +31,13 @@ REALISTIC = (Map((28, 28), 7, 0.1), Map((14, 14), 7, 0.1), Map((8, 14, 14), 5, 0
 SELDOM = (Map((32, 32), 1, 1.5 * 2.0**-11),)
 # And so rare that random numbers of 16 bits have none, or too many.
 RAREST = (Map((264, 256), 1, 2.0**-18),)
+# Whose gamma is not that of another map of as many cells, 14x14.
+NON_SQUARE_RATE = (Map((7, 28), 7, 0.1),)
 # Where gamma takes another way: large blocks, other maps, a rare or a frequent drop; judged more coarsely.
 FURTHER_RATES = (
     Map((14, 14), 9, 0.1),
     Map((20, 20), 7, 0.1),
     Map((40, 40), 13, 0.1),
-    Map((7, 28), 7, 0.1),  # as many cells as 14x14 has
     Map((14, 14), 3, 0.005),
     Map((14, 14), (3, 7), 0.1),
     Map((12, 12), 3, 0.95),
