@@ -155,6 +155,9 @@ def _add_check(commands: Any) -> None:
         metavar="P",
         help="bound of the probability to fail a correct backend (default 1e-9)",
     )
+    check.add_argument(
+        "--examples", type=int, metavar="N", help="calls that the search draws (default 100; 25 with --quick)"
+    )
     check.add_argument("--json", action="store_true", help="print a JSON list of reports")
     check.add_argument("--list", action="store_true", help="list the checks and stop")
     check.set_defaults(command=_check)
@@ -186,12 +189,13 @@ def _check(options: argparse.Namespace) -> int:
         return 0
     checks = [] if options.checks is None else [name.strip() for name in options.checks.split(",")]
     checks += [profile for profile in ("quick", "compiled") if getattr(options, profile)]
-    select_checks(checks or None)
+    select_checks(checks or None, options.examples)
     reports: list[Report] = []
     with _aside(options.json):  # what the backend's module prints must not stand between the JSON
         under_test = [_find_backend(name) for name in options.backends or backends.installed() or ("numpy",)]
         for backend in under_test:
-            report = _run(backend, checks or None, options.seed, options.false_alarm)
+            given = {name: getattr(options, name) for name in ("seed", "false_alarm", "examples")}
+            report = _run(backend, checks=checks or None, **given)
             reports.append(report)
             if not options.json:
                 _print(f"{report}\n")
@@ -252,10 +256,10 @@ def _find_backend(name: str) -> Backend:
     return backend
 
 
-def _run(backend: Backend, checks: list[str] | None, seed: int, false_alarm: float) -> Report:
+def _run(backend: Backend, **how: Any) -> Report:
     """check_backend, with its progress on a terminal; an interrupted run gives what it has."""
     terminal = sys.stderr is not None and sys.stderr.isatty()
-    progress = run_checks(backend, checks=checks, seed=seed, false_alarm=false_alarm)
+    progress = run_checks(backend, **how)
     try:
         for number, total, name, result in progress:
             if terminal:

@@ -21,7 +21,12 @@ PROFILES = ("quick", "compiled")
 
 
 def check_backend(
-    backend: Backend, *, checks: str | Iterable[str] | None = None, seed: int = 0, false_alarm: float = 1e-9
+    backend: Backend,
+    *,
+    checks: str | Iterable[str] | None = None,
+    seed: int = 0,
+    false_alarm: float = 1e-9,
+    examples: int | None = None,
 ) -> Report:
     """Check whether a backend does what DropBlock must do.
 
@@ -38,6 +43,8 @@ def check_backend(
     false_alarm : float
         Upper bound, from 1e-100 to below 1, of the probability that a correct backend fails anything in a whole run. It
         is split in advance over all checks that leave something to chance, whichever are run.
+    examples : int, optional
+        Calls that the check ``search`` draws, at least 1. By default 100, and 25 with ``"quick"`` or ``"compiled"``.
 
     Returns
     -------
@@ -58,7 +65,7 @@ def check_backend(
     >>> report.passed
     True
     """
-    progress = run_checks(backend, checks=checks, seed=seed, false_alarm=false_alarm)
+    progress = run_checks(backend, checks=checks, seed=seed, false_alarm=false_alarm, examples=examples)
     for _ in progress:
         pass
     return progress.report()
@@ -126,13 +133,18 @@ def _expect_some(results: tuple[CheckResult, ...], reason: str, interrupted: boo
 
 
 def run_checks(
-    backend: Backend, *, checks: str | Iterable[str] | None = None, seed: int = 0, false_alarm: float = 1e-9
+    backend: Backend,
+    *,
+    checks: str | Iterable[str] | None = None,
+    seed: int = 0,
+    false_alarm: float = 1e-9,
+    examples: int | None = None,
 ) -> Progress:
     """Run checks step by step, to show progress or to stop.
 
     Parameters
     ----------
-    backend, checks, seed, false_alarm
+    backend, checks, seed, false_alarm, examples
         As for `check_backend`.
 
     Returns
@@ -157,7 +169,7 @@ def run_checks(
     True
     """
     seed, false_alarm = validate_backend(backend, seed, false_alarm)
-    selected = select_checks(checks)
+    selected = select_checks(checks, examples)
     return Progress(backend, selected, selected.begin(backend, seed, false_alarm))
 
 
@@ -198,6 +210,7 @@ class Selection:
     checks: tuple[Check, ...]
     profile: str | None
     only: tuple[str, ...]  # names and groups, where not all are run
+    examples: int | None = None
 
     def begin(self, backend: Backend, seed: int, false_alarm: float) -> Run:
         """A run of these checks."""
@@ -208,13 +221,16 @@ class Selection:
             quick=self.profile is not None,
             compiled=self.profile == "compiled",
             selected=frozenset(one.name for one in self.checks),
+            examples=self.examples,
         )
 
 
-def select_checks(checks: Any) -> Selection:
+def select_checks(checks: Any, examples: Any = None) -> Selection:
     """The checks of these names and groups, in their own order, and whether with fewer draws."""
+    if examples is not None:
+        examples = check_integer(examples, "examples", 1)
     if checks is None:
-        return Selection(tuple(CHECKS.values()), None, ())
+        return Selection(tuple(CHECKS.values()), None, (), examples)
     accepted = f"checks must be names of checks or groups, of {', '.join((*GROUPS, *PROFILES, *CHECKS))}"
     if not isinstance(checks, Iterable):
         raise TypeError(f"{accepted}; got {describe(checks)}")
@@ -229,7 +245,7 @@ def select_checks(checks: Any) -> Selection:
     profile = "compiled" if "compiled" in names else "quick" if "quick" in names else None
     only = tuple(dict.fromkeys(name for name in names if name not in PROFILES))
     selected = tuple(one for one in CHECKS.values() if not only or one.name in only or one.group in only)
-    return Selection(selected, profile, only if len(selected) < len(CHECKS) else ())
+    return Selection(selected, profile, only if len(selected) < len(CHECKS) else (), examples)
 
 
 @dataclass(frozen=True)
@@ -298,10 +314,10 @@ class Completeness:
 
 
 def bind_checks(
-    checks: str | Iterable[str] | None, seed: int, false_alarm: float
+    checks: str | Iterable[str] | None, seed: int, false_alarm: float, examples: int | None
 ) -> tuple[BoundCheck | Completeness, ...]:
     """What is called with a backend, one for each check, and one for whether they say enough."""
-    selection = select_checks(checks)
+    selection = select_checks(checks, examples)
     seed, false_alarm = check_integer(seed, "seed", 0), check_false_alarm(false_alarm)
     bound = tuple(BoundCheck(one, selection, seed, false_alarm) for one in selection.checks)
     return bound if selection.only else (*bound, Completeness())
@@ -313,6 +329,7 @@ def iterate_checks(
     checks: str | Iterable[str] | None = None,
     seed: int = 0,
     false_alarm: float = 1e-9,
+    examples: int | None = None,
 ) -> Iterator[tuple[Any, BoundCheck | Completeness]]:
     """Backends and checks, for unittest and absl, whose methods take no parameters.
 
@@ -320,7 +337,7 @@ def iterate_checks(
     ----------
     backends : iterable of Backend, or of functions that return one
         The implementations under test.
-    checks, seed, false_alarm
+    checks, seed, false_alarm, examples
         As for `check_backend`.
 
     Yields
@@ -347,7 +364,7 @@ def iterate_checks(
     >>> unittest.TextTestRunner(stream=io.StringIO()).run(TestDropBlock("test_drop_block")).wasSuccessful()
     True
     """
-    bound = bind_checks(checks, seed, false_alarm)
+    bound = bind_checks(checks, seed, false_alarm, examples)
     for backend in check_backends(backends):
         for one in bound:
             yield backend, one

@@ -21,6 +21,7 @@ def parametrize_with_checks(
     checks: str | Iterable[str] | None = None,
     seed: int = 0,
     false_alarm: float = 1e-9,
+    examples: int | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Parametrize a test over backends and the checks that apply to them, as scikit-learn's decorator of that name.
 
@@ -32,7 +33,7 @@ def parametrize_with_checks(
     backends : iterable of Backend, or of functions that return one; optional
         The implementations under test. A function is called in the test. Without any the test has the parameter `check`
         alone, and calls it with a Backend of its own, of a fixture for example.
-    checks, seed, false_alarm
+    checks, seed, false_alarm, examples
         As for `check_backend`; `false_alarm` is the budget of all tests of one backend together.
 
     Returns
@@ -61,7 +62,7 @@ def parametrize_with_checks(
     >>> [case.id for case in test_drop_block.pytestmark[0].args[1]][:2]
     ['numpy-replayed_mask', 'numpy-replayed_values']
     """
-    bound = bind_checks(checks, seed, false_alarm)
+    bound = bind_checks(checks, seed, false_alarm, examples)
     tests = [PytestCheck(one) for one in bound]
     if backends is None:
         mark = pytest.mark.parametrize("check", [pytest.param(one, id=str(one)) for one in tests])

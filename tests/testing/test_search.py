@@ -423,6 +423,10 @@ def test_the_number_of_examples_is_a_parameter() -> None:
     for examples in (1, 9, 30):
         assert len(drawn_cases(CORRECT, 0, examples)) == examples
     assert run_search(CORRECT, quick=True).message.startswith("25 calls")
+    report = check_backend(CORRECT, checks="search", examples=3)
+    assert report.results[0].message.startswith("3 calls")
+    with pytest.raises(ValueError, match="examples must be an integer from 1"):
+        check_backend(CORRECT, examples=0)
 
 
 # What is said
