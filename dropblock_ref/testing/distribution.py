@@ -195,7 +195,7 @@ def repeated_draws(run: Run) -> Outcome:
     one = run.needed()[0]
     note = ""
     if run.backend.reseeds:
-        x = run.input(run.shape(2, 3, one.spatial_shape))
+        x = run.input(run.shape(2, 24, one.spatial_shape))  # channels enough for a word
         for number in _SEEDS:
             if number < 2**31:
                 run.forward(x, one, seed=run.seed + number)

@@ -144,8 +144,10 @@ def _judge_file(
     with np.errstate(all="ignore"):  # whatever was written, it is judged
         problem = _find_problem(vector, arrays, output, seen)
     for check in checks:
-        found = problem is not None and check == problem.check
-        tallies[check].enter(vector, path, problem.text if problem is not None and found else "")
+        if problem is None or check == problem.check:
+            tallies[check].enter(vector, path, "" if problem is None else problem.text)
+        else:  # what is wrong in one way cannot be judged in another
+            tallies[check].left_out += 1
 
 
 def _mode(vector: Vector) -> str:

@@ -203,7 +203,7 @@ class SecondHalfMirrored(DropBlock):
 @sharing_bugs.plant(
     "the second half of a batch has the random numbers of the first, taken from 1",
     "sample_independence batch_rates search",
-    first="sample_independence regularity",
+    first="sample_independence batch_rates",
     at=Case((8, 2, 9, 9)),
 )
 class SecondHalfAntithetic(DropBlock):
@@ -221,7 +221,7 @@ class SecondHalfAntithetic(DropBlock):
 @sharing_bugs.plant(
     "the second half of a batch of 32 and more has the random numbers of the first, taken from 1",
     "sample_independence batch_rates search",
-    first="sample_independence regularity",
+    first="sample_independence batch_rates",
     at=Case((32, 2, 9, 9)),
 )
 class SecondHalfOfManyAntithetic(SecondHalfAntithetic):

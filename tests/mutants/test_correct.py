@@ -365,6 +365,8 @@ CHECKS = frozenset(
         "channel_independence",
         "sample_independence",
         "call_independence",
+        "batch_rates",
+        "repeated_draws",
     }
 )
 LEAST = {

@@ -58,8 +58,8 @@ def test_complaints_are_about_misses_wrong_causes_and_false_accusations() -> Non
         "fails scale, which is right",
     ]
     (told,) = (one for one in NEW if one.name == "evaluation_draws")
-    assert complaints(told, report(stream_goes_on="reported")) == []
-    assert len(complaints(told, report(stream_goes_on="failed"))) == 2
+    assert complaints(told, report(evaluation_stream="reported")) == []
+    assert len(complaints(told, report(evaluation_stream="failed"))) == 2
 
 
 # Most bugs of these kinds show in a corner only.

@@ -204,7 +204,7 @@ class SixTenthsOfDropProb(DropBlock):
 
 @verdict_bugs.plant(
     "all samples share their masks; rates and channels are right",
-    "sample_independence channel_sharing repeated_draws regularity",
+    "sample_independence channel_sharing repeated_draws batch_rates",
     first="sample_independence channel_sharing repeated_draws",
 )
 class SamplesShareAll(DropBlock):
@@ -215,7 +215,7 @@ class SamplesShareAll(DropBlock):
 
 @verdict_bugs.plant(
     "the masks of every second sample are those of the one before; all rates are right",
-    "sample_independence channel_sharing repeated_draws regularity",
+    "sample_independence channel_sharing repeated_draws batch_rates",
     first="sample_independence channel_sharing repeated_draws",
 )
 class SamplesInPairs(DropBlock):

@@ -54,6 +54,7 @@ DEFECTS: dict[str, dict[str, tuple[str, ...]]] = {
         "shape_and_dtype": ("the output has dtype float32; expected that of x, float16",),
         "non_square_maps": ("dropped cells must be a union of legal blocks", "on 5x11"),
         "cell_rates": ("must be dropped with probability", "on 4x7"),
+        "large_maps": ("must be dropped on average", "on 264x256"),
     },
 }
 

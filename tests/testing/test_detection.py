@@ -140,16 +140,16 @@ def rates_of(one: Map, convention: str) -> NDArray[np.float64]:
 @EITHER_WAY
 @pytest.mark.parametrize(
     ("convention", "ndims", "percent"),
-    [("paper", (2,), 3), ("timm", (2,), 3), ("dropblock", (2,), 3), ("torchvision", (3,), 6)],
+    [("paper", (2,), 3), ("timm", (2,), 3), ("dropblock", (2,), 3), ("torchvision", (3,), 5.4)],
 )
 def test_an_error_of_the_maps_rate_is_caught(
-    convention: str, ndims: tuple[int, ...], percent: int, direction: int
+    convention: str, ndims: tuple[int, ...], percent: float, direction: int
 ) -> None:
     """The stated part of the expected fraction; fails by luck with probability 1e-6."""
     kind = partial(off_rate, 1 + 0.01 * percent * direction)
     result = try_check("map_rate", kind, convention=convention, ndims=ndims)
     assert result.status == "failed", result
-    assert result.detects.startswith(f"{percent} % error of the map's rate")
+    assert result.detects.startswith(f"{percent:g} % error of the map's rate")
     assert "must be dropped on average" in result.message
 
 
@@ -210,7 +210,7 @@ def try_cell(convention: str, number: int, cell: Shape | None, direction: int, s
 )
 def test_an_error_of_the_rarest_cells_rate_is_caught(convention: str, number: int, direction: int) -> None:
     """The stated 3 % or, on further maps, 10 %; fails by luck with probability 1e-6."""
-    assert limits("cell_rates", convention)[number].relative <= (0.03 if number == 0 else 0.1)
+    assert limits("cell_rates", convention)[number].relative <= 1.001 * (0.03 if number == 0 else 0.1)
     try_cell(convention, number, None, direction, 0, quick=False)
 
 

@@ -17,7 +17,7 @@ from scipy import stats
 
 from dropblock_ref import CONVENTIONS
 from dropblock_ref.testing import Backend, check_backend
-from dropblock_ref.testing.check import Run
+from dropblock_ref.testing.check import STATISTICAL_SHARE, Run
 from dropblock_ref.testing.oracle import CHECKS
 from tests.mutants.correct import make_backend
 
@@ -46,7 +46,7 @@ def alarms_of(share: float) -> dict[str, list[str]]:
     backend = make_backend("paper", "channels_first", (2,), ("float32", "float64"))
     alarms: dict[str, list[str]] = {name: [] for name in STATISTICAL}
     for seed in range(RUNS):
-        run = Run(backend, seed, 20 * share, quick=not LONG)
+        run = Run(backend, seed, share / STATISTICAL_SHARE, quick=not LONG)
         assert run.share == pytest.approx(share)
         for name in STATISTICAL:  # checks of one run share draws, as they do in check_backend
             result = CHECKS[name].run(run)
