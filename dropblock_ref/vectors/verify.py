@@ -200,7 +200,7 @@ def _find_wrong_zeros(vector: Vector, arrays: dict[str, NDArray[Any]], output: s
 def _result(check: str, tally: _Tally, asked: tuple[str, ...]) -> CheckResult:
     """What a check says of all cases."""
     modes = {mode: output for (output, mode), checks in _CHECKS_OF.items() if check in checks}
-    what, others = ("file", "files") if check in _OF_FILES else ("case", " and ".join(_OF_FILES))
+    what, others = ("file", "files") if check in _OF_FILES else ("case", "what fails")
     left_out = f"; {_number(tally.left_out, what)} cannot be judged, see {others}" if tally.left_out else ""
     number = _number(tally.files, what)
     if tally.failures:
