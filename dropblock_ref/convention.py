@@ -13,10 +13,10 @@ from typing import Any
 from .arguments import check_choice, check_flag, check_instance, check_real, describe
 
 CHOICES = {
-    "gamma_rule": ("border_corrected", "uncorrected", "last_axis", "calibrated"),
+    "gamma_rule": ("border_corrected", "uncorrected", "last_axis", "first_axis", "calibrated"),
     "seed_region": ("fitting", "everywhere"),
     "even_extra_cell": ("before", "after", "refused"),
-    "oversize_block": ("refused", "clip_each_axis", "clip_to_smallest_axis", "unclipped"),
+    "oversize_block": ("refused", "clip_each_axis", "clip_to_smallest_axis", "unclipped", "nothing_dropped"),
     "scale_over": ("batch", "sample", "channel", "keep_prob", "none"),
     "all_dropped": ("zeros", "nan"),
 }
@@ -32,13 +32,14 @@ class Convention:
         Lower-case name, as used in `CONVENTIONS` and in messages.
     source : str
         Where the choices come from: paper, or package and version.
-    gamma_rule : {"border_corrected", "uncorrected", "last_axis", "calibrated"}
+    gamma_rule : {"border_corrected", "uncorrected", "last_axis", "first_axis", "calibrated"}
         How `gamma` follows from `drop_prob`, with S the map's sides, b the block's and d their number:
 
         - ``"border_corrected"``: eq. (1) of the paper, ``drop_prob / prod(b) * prod(S / (S - b + 1))``;
         - ``"uncorrected"``: ``drop_prob / prod(b)``;
         - ``"last_axis"``: eq. (1) as if every axis were the last one,
           ``drop_prob * (S[-1] / b[-1] / (S[-1] - b[-1] + 1))**d``;
+        - ``"first_axis"``: the same with the first one;
         - ``"calibrated"``: the gamma for which the expected dropped fraction is exactly `drop_prob`. No published
           package has it. Eq. (1) drops less, the more so the larger `drop_prob`; whoever compares block sizes, map
           sizes or Dropout itself at equal strength wants this one.
@@ -46,10 +47,11 @@ class Convention:
         Where a seed may lie: where its whole block lies in the map, or on every cell.
     even_extra_cell : {"before", "after", "refused"}
         On which side of the seed a block with an even side has its extra cell, or that such a block is refused.
-    oversize_block : {"refused", "clip_each_axis", "clip_to_smallest_axis", "unclipped"}
+    oversize_block : {"refused", "clip_each_axis", "clip_to_smallest_axis", "unclipped", "nothing_dropped"}
         What happens to a block larger than the map: it is refused; each side is clipped to its own axis of the map, or
         all sides to the smallest axis; or it stays as it is and sticks out, which only ``"uncorrected"`` with
-        ``"everywhere"`` gives a meaning.
+        ``"everywhere"`` gives a meaning; or no cell is eligible then, so that nothing
+        is dropped.
     shared_channels : bool
         Whether the channels of a sample share one mask.
     scale_over : {"batch", "sample", "channel", "keep_prob", "none"}

@@ -109,7 +109,7 @@ class DropBlock:
     def resolve_block(self, sides: Shape, spatial_shape: Shape, /) -> Block:
         """Clip or refuse the block as the convention does, then lay it around its seed."""
         rule = self.rules.oversize_block
-        if rule == "clip_each_axis":
+        if rule in ("clip_each_axis", "nothing_dropped"):
             sides = tuple(map(min, sides, spatial_shape))
         elif rule == "clip_to_smallest_axis":
             sides = tuple(min(b, *spatial_shape) for b in sides)
