@@ -520,7 +520,7 @@ def seeds(box: Box) -> tuple[Rates | None, Rates | None]:
     """
     square = [Map(box.side(28, 14), 7, 0.1), *(Map(box.side(28, 12), b, 0.1) for b in (5, 3, 2, 1))]
     one = box.first(square)
-    calls = list(box.calls_of_masks(one, 40_000 if box.ndim == 2 else 20_000))
+    calls = list(box.calls_of_masks(one, 20_000 if box.ndim == 2 else 10_000))
     rates = measure(one, calls, single=box.single)
     box.rateless = box.rateless or _unsteady(box, one, calls)
     if not box.rateless:
