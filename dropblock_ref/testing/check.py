@@ -18,7 +18,7 @@ from .calls import Calls, Refused, Unreadable
 from .maps import ANY_MAP, ANY_SETTING
 from .observation import Fault, make_input, read_dropped
 from .report import FAILING, CheckResult
-from .settings import Map, Needs, find_settings
+from .settings import Accepted, Map, Needs
 
 __all__ = ["Check", "CheckFailure", "GROUPS", "Map", "Needs", "NotApplicable", "NotJudged", "Outcome", "Run", "check"]
 
@@ -77,11 +77,13 @@ class Run:
     dropped_cells: int = 0  # and how many dropped cells they had
     detects: list[str] = field(default_factory=list)  # what it would find, with probability 1 - 1e-6
     calls: Calls = field(init=False)
+    accepted: Accepted = field(init=False)
     filed: dict[str, list[Fault]] = field(default_factory=dict)  # what calls of one check show of another's property
     faults: dict[str, list[Fault]] = field(default_factory=dict)  # what each check has found
 
     def __post_init__(self) -> None:
         self.calls = Calls(self.backend)
+        self.accepted = Accepted(self.backend)
 
     @property
     def share(self) -> float:
@@ -128,7 +130,7 @@ class Run:
         key = ("settings", needs)
         if key not in self.cache:
             try:
-                self.cache[key] = find_settings(self.backend, needs)
+                self.cache[key] = self.accepted.find(needs)
             except Exception as error:
                 text = f"backend.accepts failed with {describe_error(error)}"
                 raise CheckFailure(text, bears="supported_input") from error
@@ -162,8 +164,12 @@ class Run:
         return found
 
     def input(self, shape: tuple[int, ...], dtype: str | None = None) -> NDArray[Any]:
-        """An x without zeros."""
-        return make_input(shape, dtype or self.dtype, self.seed)
+        """An x without zeros, a new array."""
+        key = ("input", shape, dtype or self.dtype)
+        if key not in self.cache:
+            self.cache[key] = make_input(shape, dtype or self.dtype, self.seed)
+        x: NDArray[Any] = self.cache[key].copy()
+        return x
 
     def cotangent(self, x: NDArray[Any]) -> NDArray[Any]:
         """A cotangent for the output of x, in the output's dtype, which is another array than x."""

@@ -9,7 +9,7 @@ import numpy as np
 from . import judge
 from .backend import Backend
 from .check import CheckFailure, Map, NotJudged, Outcome, Run, check
-from .judge import Law, Tally, Verdict
+from .judge import Law, Tally, Verdict, find_law
 from .maps import DESIGNED, DESIGNED_MAP, FURTHER_RATES, HUGE_MAP, REALISTIC_MAP, SELDOM, kinds
 from .observation import Fault
 from .statistics import SURE, binomial_draws
@@ -35,7 +35,7 @@ def draw(
     A backend that is built for some samples and channels gets as many calls with these as give so many masks. A tally
     is a sum over calls, so that batches of them, each with a seed of its own, may be drawn elsewhere and added.
     """
-    law = Law(one, run.backend.rules)
+    law = find_law(one, run.backend.rules)
     masks = samples * channels
     built_for, channels = run.batch(0, channels, one.spatial_shape)  # no samples where any number will do
     if law.rules.shared_channels:
@@ -120,7 +120,7 @@ def _dependent(run: Run, tally: Tally) -> Fault | None:
 
 def compare_cell_rates(run: Run, one: Map, samples: int, channels: int, part: float) -> None:
     """Compare the rate of every cell with the exact one, with a part of the check's budget."""
-    rates = Law(one, run.backend.rules).rates
+    rates = find_law(one, run.backend.rules).rates
     rarest = min(max(float(rates.min()), 1e-3), SURE)
     masks = binomial_draws(rarest, 0.9, run.share * part * 3 / 4 / rates.size)  # with fewer nothing would be found
     tally = draw(run, one, max(samples, -(-masks // channels)), channels)
@@ -163,7 +163,7 @@ def _realistic(run: Run) -> list[Tally]:
     calls = _QUICK_CALLS if run.quick else _CALLS
     tallies = []
     for one in maps:
-        masks = _masks_for_rate(run, Law(one, run.backend.rules), 0.1 if run.quick else 0.03)
+        masks = _masks_for_rate(run, find_law(one, run.backend.rules), 0.1 if run.quick else 0.03)
         samples = max(calls, -(-masks // _MANY_CHANNELS))
         tallies.append(draw(run, one, samples, _MANY_CHANNELS, calls=calls, pairs=True))
     return tallies
@@ -184,7 +184,7 @@ def map_rate(run: Run) -> Outcome:
 
 
 def _draw_for_rate(run: Run, one: Map, wanted: float, dtype: str) -> Tally:
-    masks = _masks_for_rate(run, Law(one, run.backend.rules), 2 * wanted if run.quick else wanted)
+    masks = _masks_for_rate(run, find_law(one, run.backend.rules), 2 * wanted if run.quick else wanted)
     return draw(run, one, -(-masks // 8), 8, calls=_FEW_CALLS, dtype=dtype)
 
 
@@ -210,7 +210,7 @@ def _designed(run: Run) -> list[Tally]:
     tallies = []
     for number, one in enumerate((*first, *(one for one in maps if one not in first))):
         wanted = 0.2 if run.quick else 0.03 if number < len(first) else 0.1
-        law = Law(one, run.backend.rules)
+        law = find_law(one, run.backend.rules)
         each = run.share / (1 + len(maps)) * 3 / 4 / law.cells
         while (masks := binomial_draws(float(law.rates.min()), wanted, each)) * _cost(run, law) > _MOST_CELLS_FOR_CELLS:
             wanted *= 2
@@ -320,7 +320,7 @@ def distant_rows(run: Run) -> Outcome:
     """On a large map no two rows, columns or planes are dropped alike."""
     maps = run.needed()
     for one in maps:
-        law = Law(one, run.backend.rules)
+        law = find_law(one, run.backend.rules)
         x = run.input(run.shape(1, 1, one.spatial_shape))
         dropped = np.moveaxis(run.dropped(x, run.forward(x, one, seed=run.seed)), run.layout(x).channel_axis, 1)
         if law.rules.shared_channels:

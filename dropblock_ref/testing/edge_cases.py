@@ -63,8 +63,8 @@ def _judge_and_count(run: Run, maps: Sequence[Map]) -> Outcome:
     for one, dtype in itertools.product(maps, run.backend.dtypes):
         if dtype != run.dtype:
             run.forward(run.input(run.shape(2, 3, one.spatial_shape), dtype), one, seed=run.seed)
-    samples = 1000 if run.quick else 20_000
-    channels = 1 if run.backend.rules.shared_channels else 2
+    samples = 250 if run.quick else 5_000
+    channels = 1 if run.backend.rules.shared_channels else 8
     for one in maps:
         compare_cell_rates(run, one, samples, channels, 1 / len(maps))
     return outcome

@@ -12,7 +12,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, reduce
+from functools import cache, cached_property, lru_cache, reduce
 from typing import Any, Protocol
 
 import numpy as np
@@ -189,6 +189,12 @@ class Law:
     def cell(self, index: Any) -> tuple[int, ...]:
         """The cell at a place of the row."""
         return tuple(int(i) for i in np.unravel_index(int(index), self.shape))
+
+
+@lru_cache(maxsize=512)
+def find_law(setting: Setting, rules: Convention) -> Law:
+    """The law of one setting, made once; it keeps what it has computed."""
+    return Law(setting, rules)
 
 
 def _agreement(rates: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -441,11 +447,13 @@ class Tally:
         self.repetition = Repetition()
         self.calls = 0
         self._last: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None
+        self._tables: dict[str, list[Tables]] = {}
 
     def add(self, dropped: NDArray[np.bool_], seed: int | None = None) -> None:
         """The masks of one call, in the order of the calls, and the random seed that was given to it."""
         samples, channels, cells = dropped.shape
         rows = dropped.reshape(-1, cells)
+        self._tables = {}
         self.masks += len(rows)
         self.counts += np.count_nonzero(rows, axis=0)
         if self.together.size and (cells <= _MOST_CELLS_OF_NEIGHBOURS or self.in_pairs < _MOST_MASKS_IN_PAIRS):
@@ -468,6 +476,13 @@ class Tally:
         self.repetition.add(dropped, self.law, seed)
         self.calls += 1
         self._last = dropped, high
+
+    def tables(self, axis: str) -> list[Tables]:
+        """Of successive samples, channels or calls; of samples and channels of all pairs, too."""
+        if axis not in self._tables:
+            tables = [table for k in range(2) for table in self.neighbours[axis, k].tables(axis)]
+            self._tables[axis] = tables + (_all_pairs(self, axis) if axis != "call" else [])
+        return self._tables[axis]
 
     def __add__(self, other: Tally) -> Tally:
         """The tally of both; calls of one are not compared with those of the other, except for what repeats."""
@@ -579,6 +594,11 @@ class Tables:
     name: Callable[[int], str]  # of a pair
     what: str  # of all
 
+    @cached_property
+    def p_values(self) -> NDArray[np.float64]:
+        """By Fisher's exact test."""
+        return hypergeometric_p_values(self.together, self.first, self.second, self.draws)
+
 
 def judge_tables(kinds: Sequence[Tables], budget: float, check: str, law: Law) -> Verdict:
     """Whether the events of all pairs are independent, by Fisher's exact test: it holds for any rates."""
@@ -600,10 +620,10 @@ def judge_tables(kinds: Sequence[Tables], budget: float, check: str, law: Law) -
 def find_dependence(kinds: Sequence[Tables], budget: float) -> str:
     """The first pair that is not independent, in words."""
     for tables in kinds:
-        draws = np.broadcast_to(np.asarray(tables.draws), tables.together.shape)
-        each = budget / len(kinds) / max(1, draws.size)
-        p_values = hypergeometric_p_values(tables.together, tables.first, tables.second, draws)
+        each = budget / len(kinds) / max(1, tables.together.size)
+        p_values = tables.p_values
         if (p_values <= each).any():
+            draws = np.broadcast_to(np.asarray(tables.draws), tables.together.shape)
             expected = tables.first * (tables.second / draws)
             worst = _worst(p_values, tables.together / np.maximum(expected, 1e-300))
             return (
@@ -627,7 +647,7 @@ def _limit(tables: Tables, budget: float) -> tuple[float, str] | None:
 
     low, high = -1, draws.size
     while high - low > 1:
-        middle = (low + high) // 2
+        middle = 0 if low < 0 else (low + high) // 2  # mostly every pair will do
         low, high = (low, middle) if math.isfinite(of(middle)) else (middle, high)
     if high == draws.size:
         return None
@@ -645,28 +665,30 @@ def judge_independence(tally: Tally, axis: str, budget: float) -> Verdict:
         return Verdict(not_judged=f"channels share masks under convention {tally.law.rules.name!r}")
     if (tally.calls if axis == "call" else len(tally.of_each[axis])) < 2:
         return Verdict(not_judged=f"there is one {axis}")
-    return judge_tables(_tables(tally, axis), budget, f"{axis}_independence", tally.law)
+    return judge_tables(tally.tables(axis), budget, f"{axis}_independence", tally.law)
 
 
-def _tables(tally: Tally, axis: str) -> list[Tables]:
-    kinds = [table for k in range(2) for table in tally.neighbours[axis, k].tables(axis)]
-    return kinds + (_all_pairs(tally, axis) if axis != "call" else [])
+@cache
+def _disjoint_pairs(groups: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs (i, j > i), so that of each distance none has a group that another one has."""
+    i, j = np.triu_indices(groups, k=1)
+    disjoint = i // (j - i) % 2 == 0
+    return i[disjoint], j[disjoint]
 
 
 def _all_pairs(tally: Tally, axis: str) -> list[Tables]:
     together, high, number = tally.both_high[axis], tally.high[axis], tally.of_each[axis]
-    groups = len(together)
-    i, j = np.triu_indices(groups, k=1)
-    full = number[:groups] == number[0]  # those of every call; a last, smaller call has fewer
-    i, j = i[full[i] & full[j]], j[full[i] & full[j]]
-    counts = together[i, j], high[i], high[j], np.full(i.size, number[0])
-    distance = j - i
-    disjoint = i // distance % 2 == 0
-    pooled = [np.bincount(distance[disjoint], part[disjoint], groups)[1:].astype(np.int64) for part in counts]
-    mirrored = i + j == int(np.count_nonzero(full)) - 1
-    ends = [part[mirrored].sum(keepdims=True) for part in counts]
-    near = j < _MOST_PAIRED_GROUPS
-    few, k, m = [part[near] for part in counts], i[near], j[near]
+    groups = int(np.count_nonzero(number[: len(together)] == number[0]))  # a last, smaller call has fewer
+
+    def counts(i: NDArray[np.int64], j: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        return [together[i, j], high[i], high[j], np.full(i.size, number[0])]
+
+    k, m = np.triu_indices(min(groups, _MOST_PAIRED_GROUPS), k=1)
+    few = counts(k, m)
+    i, j = _disjoint_pairs(groups)
+    pooled = [np.bincount(j - i, part, groups)[1:].astype(np.int64) for part in counts(i, j)]
+    early = np.arange(groups // 2)
+    ends = [part.sum(keepdims=True) for part in counts(early, groups - 1 - early)]
     ways: list[tuple[Sequence[NDArray[np.int64]], Callable[[int], str], str]] = [
         (few, lambda pair: f"{axis}s {k[pair]} and {m[pair]}", f"any two {axis}s"),
         (pooled, lambda k: f"{axis}s at a distance of {k + 1}", f"{axis}s at any distance"),
@@ -713,7 +735,7 @@ def find_dependent_draws(tally: Tally, budget: float) -> Fault | None:
         if fault is not None:
             return fault
     for axis in (*_AXES, "call"):
-        if text := find_dependence(_tables(tally, axis), budget / 5):
+        if text := find_dependence(tally.tables(axis), budget / 5):
             return Fault(f"{axis}_independence", text)
     return None
 
@@ -785,6 +807,7 @@ def _rate_of_keep_prob(law: Law, seen: float, masks: int) -> str:
     return f"; that is the rate of drop_prob {other:g}: is keep_prob passed for it?"
 
 
+@lru_cache(maxsize=1024)
 def rate_error(law: Law, masks: int, budget: float) -> float:
     """The smallest relative error of the dropped fraction, too much or too little, that `judge_rate` finds.
 
@@ -815,6 +838,7 @@ def rate_error(law: Law, masks: int, budget: float) -> float:
     return max(errors)
 
 
+@lru_cache(maxsize=1024)
 def rate_masks(law: Law, error: float, budget: float) -> int:
     """The number of masks with which `judge_rate` finds this relative error, too much and too little."""
     fractions = [law.expected * (1 - error), min(1.0, law.expected * (1 + error))]

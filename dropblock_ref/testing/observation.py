@@ -6,6 +6,7 @@ This is the second of the oracle's levels, and the first when the seeds are know
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -83,14 +84,16 @@ def find_dtype(name: str) -> np.dtype[Any]:
 
 def coarser(a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:
     """Whichever of two dtypes rounds more; a wrong dtype is one problem, and not wrong values on top."""
-    return max(a, b, key=lambda dtype: float(ulp(np.asarray(1.0), dtype)))
+    return min(a, b, key=lambda dtype: _BITS.get(dtype.name, _BITS_OF_FLOAT64))
+
+
+_BITS = {"float16": (10, -14), "bfloat16": (7, -126), "float32": (23, -126)}  # of the mantissa; smallest exponent
+_BITS_OF_FLOAT64 = (52, -1022)
 
 
 def ulp(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[np.float64]:
     """One unit in the last place of `dtype` at each value: its spacing, that of the smallest normal number below."""
-    mantissa_bits, smallest_exponent = {"float16": (10, -14), "bfloat16": (7, -126), "float32": (23, -126)}.get(
-        dtype.name, (52, -1022)
-    )
+    mantissa_bits, smallest_exponent = _BITS.get(dtype.name, _BITS_OF_FLOAT64)
     exponent = np.where(values == 0, smallest_exponent, np.frexp(values)[1] - 1)
     unit: NDArray[np.float64] = np.ldexp(1.0, np.maximum(exponent, smallest_exponent) - mantissa_bits)
     return unit
@@ -132,7 +135,7 @@ def find_problems(
     found: list[Fault | None] = []
     # Where the mask is wrong, the scale is judged all the same. What the backend has counted may be what can be read
     # from y, or what it should be; `counted` are both.
-    counted = [mask, mask]
+    counted = [mask]
     if convention.shared_channels:
         first = np.take(mask, [0], axis=layout.channel_axis)
         if (mask != first).any():
@@ -146,9 +149,9 @@ def find_problems(
     if not found:
         expected, problem = _check_mask(mask, block_size, data_format, convention, layout, seeds)
         found.append(problem)
-        counted = [mask, expected]
+        counted = [mask] if problem is None else [mask, expected]
     factors = [scale(one, data_format=data_format, convention=convention) for one in counted]
-    found.append(find_value_problem(x, y, mask, factors[0], convention, layout, drop_prob, other=factors[1]))
+    found.append(find_value_problem(x, y, mask, factors, convention, layout, drop_prob))
     return [*problems, *(problem for problem in found if problem is not None)]
 
 
@@ -229,16 +232,14 @@ def find_value_problem(
     x: NDArray[Any],
     y: NDArray[Any],
     mask: NDArray[np.bool_],
-    factor: float | NDArray[np.float64],
+    factors: Sequence[float | NDArray[np.float64]],
     convention: Convention,
     layout: Layout,
     drop_prob: float | None,
-    *,
-    other: float | NDArray[np.float64] | None = None,
 ) -> Fault | None:
     """Where kept cells are not x * factor, or dropped cells are NaN without reason.
 
-    With a wrong mask there are two counts, and any factor from one to the `other` is right.
+    With a wrong mask there are two counts, and any factor from the first to the second is right.
     """
     nan = np.isnan(y) & ~np.broadcast_to(mask, x.shape)
     if nan.any() and (convention.all_dropped == "zeros" or convention.scale_over == "none"):
@@ -246,9 +247,11 @@ def find_value_problem(
     wide_x, wide_y = x.astype(np.float64), y.astype(np.float64)
     dtype = coarser(x.dtype, y.dtype)
     with np.errstate(all="ignore"):
-        expected, further = (wide_x * np.where(mask, one, 0.0) for one in (factor, factor if other is None else other))
-        off = np.abs(wide_y - expected)
-        beyond = np.maximum(np.minimum(expected, further) - wide_y, wide_y - np.maximum(expected, further))
+        products = [wide_x * np.where(mask, factor, 0.0) for factor in factors]
+        expected = products[0]
+        off = beyond = np.abs(wide_y - expected)
+        if len(products) > 1:
+            beyond = np.maximum(np.minimum(*products) - wide_y, wide_y - np.maximum(*products))
         overflowed = expected.astype(dtype).astype(np.float64)  # a product may leave the range of the dtype
     near = (beyond <= MAX_ULPS * ulp(expected, dtype)) | (wide_y == overflowed) | (np.isnan(x) & np.isnan(y))
     mask = np.broadcast_to(mask, x.shape)
@@ -267,7 +270,7 @@ def find_value_problem(
     where = f"{np.count_nonzero(wrong)} of {np.count_nonzero(mask)} kept cells"
     place = f"sample {sample}, channel {channel}"
     full = (sample, *_full_cell(layout, channel, cell))
-    used = float(np.broadcast_to(factor, x.shape)[full])
+    used = float(np.broadcast_to(factors[0], x.shape)[full])
     ulps = f"{off[full] / ulp(expected[full], dtype):.3g} ulps of {dtype}"
     if steady.all() and abs(ratio - used) > ulp(np.asarray(used), dtype):
         right, seen = tell_apart(used, ratio)

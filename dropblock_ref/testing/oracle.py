@@ -14,7 +14,7 @@ from .backend import Backend
 from .check import GROUPS, Check, CheckFailure, Run, possible_causes, registered, settle
 from .maps import ANY_MAP, ANY_SETTING
 from .report import ESSENTIAL, FAILING, CheckResult, Report, find_versions
-from .settings import find_settings
+from .settings import Accepted
 
 CHECKS: dict[str, Check] = {check.name: check for check in registered()}
 PROFILES = ("quick", "compiled")
@@ -173,7 +173,8 @@ def essential(backend: Backend) -> tuple[str, ...]:
 def missing_settings(backend: Backend) -> str:
     """What the declarations of a backend leave without a setting to be judged on; empty where nothing. No call."""
     wanted = [ANY_SETTING, *([ANY_MAP] if "training" in backend.modes else [])]
-    lacking = [needs.what for needs in wanted if not find_settings(backend, needs)]
+    accepted = Accepted(backend)
+    lacking = [needs.what for needs in wanted if not accepted.find(needs)]
     return f"the backend accepts no {lacking[0]}, of all that were asked for" if lacking else ""
 
 

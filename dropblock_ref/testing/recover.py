@@ -14,7 +14,7 @@ from ..stages import scale as reference_scale
 from ..theory import expected_drop_fraction, untouched_probability
 from .backend import Backend
 from .check import CheckFailure, Map, NotApplicable, NotJudged, Outcome, Run, check
-from .judge import Law
+from .judge import find_law
 from .maps import ANY_MAP, ANY_SETTING, HUGE_MAP, LARGE_MAP, MANY_CELLS, REALISTIC, SMALL_DROP_PROB, kinds
 from .observation import coarser, same, ulp
 
@@ -213,7 +213,7 @@ def _shape_that_differs(run: Run, one: Map, draws: int) -> tuple[int, ...]:
 def _repeats_by_chance(run: Run, one: Map, samples: int, channels: int, draws: int) -> float:
     rules = run.backend.rules
     masks = samples * (1 if rules.shared_channels else channels)
-    return Law(one, rules).coincidence(masks) * draws * (draws - 1) / 2
+    return find_law(one, rules).coincidence(masks) * draws * (draws - 1) / 2
 
 
 def _all_different(run: Run, one: Map, x: NDArray[Any], outputs: list[NDArray[Any]], what: str) -> Outcome:
@@ -247,7 +247,7 @@ def channel_sharing(run: Run) -> Outcome:
     compared = [(0, "samples", samples, 1 if shared else channels)]
     compared += [] if shared else [(1, "channels", channels, samples)]
     compared = [entry for entry in compared if entry[2] > 1]
-    agree = Law(one, run.backend.rules).coincidence()
+    agree = find_law(one, run.backend.rules).coincidence()
     pairs = sum(number * (number - 1) / 2 for _, _, number, _ in compared)
     if not compared:
         raise NotApplicable("the backend is built for one sample and one channel")

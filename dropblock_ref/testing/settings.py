@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from ..call import accepts_block
@@ -13,6 +13,8 @@ from ..convention import Convention
 from .backend import DROP_PROBS, Backend
 
 Block = int | tuple[int, ...]
+# A map, a block, each drop_prob with which the backend is for them, and whether its convention is.
+_Pair = tuple[tuple[int, ...], Block, tuple[float, ...], bool]
 
 
 @dataclass(frozen=True)
@@ -50,37 +52,67 @@ class Needs:
     own: bool = False  # whether it keeps its own setting where few shapes are wanted and an ordinary one would do
 
 
-def find_settings(backend: Backend, needs: Needs) -> list[Map]:
-    """The preferred settings that the backend is for; of a rank for which there is none, the first that a scan finds.
+@dataclass
+class Accepted:
+    """What a backend accepts, by its own word alone, `settings` and `accepts`; asked once, however much is looked for."""
 
-    Only its own word is asked, no output: `settings` and `accepts`.
-    """
-    found = []
-    for ndim in backend.spatial_ndims:
-        of_rank = [one for one in needs.preferred if len(one.spatial_shape) == ndim]
-        accepted = [one for one in of_rank if _is_tried(backend, one, needs)]
-        if not accepted and backend.accepts is None and backend.settings is None and of_rank:
-            continue  # the convention refuses them all, and will refuse others of the kind
-        if not accepted:
-            # The same maps with another drop_prob come before other maps.
-            others = (replace(one, drop_prob=p) for one, p in itertools.product(of_rank, _drop_probs(backend)))
-            every = itertools.chain(others, _declared(backend, ndim), _scan(backend, ndim))
-            fit = (one for one in every if _is_found(backend, one, needs))
-            accepted = list(itertools.islice(dict.fromkeys(itertools.islice(fit, 4 * needs.most)), needs.most))
-        found += accepted
-    return found
+    backend: Backend
+    _seen: dict[int, list[_Pair]] = field(default_factory=dict)  # by rank, as far as anything has looked
+    _rest: dict[int, Iterator[_Pair]] = field(default_factory=dict)
+
+    def find(self, needs: Needs) -> list[Map]:
+        """The preferred settings that the backend is for; of a rank for which there is none, the first of a scan."""
+        backend, found = self.backend, []
+        for ndim in backend.spatial_ndims:
+            of_rank = [one for one in needs.preferred if len(one.spatial_shape) == ndim]
+            accepted = [one for one in of_rank if _is_tried(backend, one, needs)]
+            if not accepted and backend.accepts is None and backend.settings is None and of_rank:
+                continue  # the convention refuses them all, and will refuse others of the kind
+            if not accepted:
+                # The same maps with another drop_prob come before other maps.
+                others = (replace(one, drop_prob=p) for one, p in itertools.product(of_rank, _drop_probs(backend)))
+                likely = itertools.chain(others, _declared(backend, ndim))
+                tried = (one for one in likely if _is_tried(backend, one, needs, sure=False))
+                every = itertools.chain(tried, self._scan(ndim, refused=needs.refused))
+                fit = (one for one in every if needs.holds(one, backend.rules))
+                accepted = list(itertools.islice(dict.fromkeys(itertools.islice(fit, 4 * needs.most)), needs.most))
+            found += accepted
+        return found
+
+    def _scan(self, ndim: int, *, refused: bool) -> Iterator[Map]:
+        """Maps, blocks and probabilities in a fixed order: square maps and common blocks first."""
+        if self.backend.settings is not None:
+            return
+        seen = self._seen.setdefault(ndim, [])
+        rest = self._rest.setdefault(ndim, self._ask(ndim))
+        for place in itertools.count():
+            if place == len(seen) and (one := next(rest, None)) is not None:
+                seen.append(one)
+            if place == len(seen):
+                return
+            shape, block, probabilities, legal = seen[place]
+            if legal or refused:
+                yield from (Map(shape, block, p) for p in probabilities)
+
+    def _ask(self, ndim: int) -> Iterator[_Pair]:
+        rules = self.backend.rules
+        for shape in _shapes(ndim):
+            for block in _blocks(shape):
+                with contextlib.suppress(Exception):  # an `accepts` that fails on a rare kind of block is not for it
+                    probabilities = tuple(p for p in DROP_PROBS if self.backend.is_for(shape, block, p))
+                    if probabilities:
+                        yield shape, block, probabilities, accepts_block(block, shape, rules)
 
 
-def _is_tried(backend: Backend, one: Map, needs: Needs) -> bool:
-    allowed = needs.refused or accepts_block(one.block_size, one.spatial_shape, backend.rules)
-    return allowed and backend.is_for(one.spatial_shape, one.block_size, one.drop_prob)
-
-
-def _is_found(backend: Backend, one: Map, needs: Needs) -> bool:
-    """Whether a setting of the scan will do; an `accepts` that fails on a rare kind of block is not for it."""
+def _is_tried(backend: Backend, one: Map, needs: Needs, *, sure: bool = True) -> bool:
+    """Whether the convention and the backend take it; where that is not sure, an `accepts` that fails is not for it."""
+    if not (needs.refused or accepts_block(one.block_size, one.spatial_shape, backend.rules)):
+        return False
     try:
-        return _is_tried(backend, one, needs) and needs.holds(one, backend.rules)
+        return backend.is_for(one.spatial_shape, one.block_size, one.drop_prob)
     except Exception:
+        if sure:
+            raise
         return False
 
 
@@ -102,18 +134,6 @@ def _declared(backend: Backend, ndim: int) -> Iterator[Map]:
                     continue
                 probabilities = DROP_PROBS if setting.drop_prob is None else (setting.drop_prob,)
                 yield from (Map(shape, block, p) for p in probabilities)
-
-
-def _scan(backend: Backend, ndim: int) -> Iterator[Map]:
-    """Maps, blocks and probabilities in a fixed order: square maps and common blocks first."""
-    if backend.settings is not None:
-        return
-    for shape in _shapes(ndim):
-        for block in _blocks(shape):
-            # A backend that takes no drop_prob at all here is not asked about each.
-            with contextlib.suppress(Exception):  # an `accepts` that fails on a rare kind of block is not for it
-                if backend.is_for(shape, block):
-                    yield from (Map(shape, block, p) for p in DROP_PROBS)
 
 
 @cache

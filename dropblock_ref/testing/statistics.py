@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ def _at_most(counts: NDArray[np.float64], draws: int, probability: NDArray[np.fl
     return _at_least(draws - counts, draws, 1 - probability)
 
 
+@lru_cache(maxsize=4096)
 def binomial_detectable(draws: int, probability: float, false_alarm: float) -> float:
     """The smallest relative error of a rate, too high or too low, that is missed with a probability of at most MISS.
 
@@ -63,6 +65,7 @@ def _found_rate(draws: int, probability: float, false_alarm: float) -> float:
     return float(special.betaincinv(high, draws - high + 1, 1 - MISS))
 
 
+@lru_cache(maxsize=4096)
 def binomial_draws(probability: float, relative_error: float, false_alarm: float) -> int:
     """The number of draws with which `binomial_detectable` is at most `relative_error`."""
     low, high = 1, 2
@@ -153,6 +156,7 @@ def _log_choose(n: NDArray[np.float64], k: NDArray[np.float64]) -> NDArray[np.fl
     return special.gammaln(n + 1) - special.gammaln(k + 1) - special.gammaln(n - k + 1)
 
 
+@lru_cache(maxsize=4096)
 def table_detectable(draws: int, first: int, second: int, false_alarm: float, *, sign: int = 1) -> float:
     """The smallest correlation of two events that is missed with a probability of at most MISS, of this sign.
 
@@ -182,6 +186,7 @@ def table_detectable(draws: int, first: int, second: int, false_alarm: float, *,
     return high
 
 
+@lru_cache(maxsize=4096)
 def table_draws(kinds: int, false_alarm: float) -> int:
     """The number of draws below which no dependence of two events is found, in the best case that half have each."""
     draws = 2
