@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arguments import describe_error
-from ..call import Layout, accepts_block, counted_axes, find_layout
+from ..call import Layout, accepts_block, counted_axes, find_layout, own_masks
 from .backend import Backend
 from .calls import Calls, Refused, Unreadable
 from .maps import ANY_MAP, ANY_SETTING
@@ -115,7 +115,7 @@ class Run:
         """How many masks one call draws for x."""
         if x.ndim not in (4, 5):  # a bad argument, on purpose
             return 0
-        return len(x) * (1 if self.backend.rules.shared_channels else x.shape[self.layout(x).channel_axis])
+        return math.prod(own_masks(len(x), x.shape[self.layout(x).channel_axis], self.backend.rules))
 
     def dropped(self, x: NDArray[Any], y: Any) -> NDArray[np.bool_]:
         """Where an output for x shows a dropped cell."""

@@ -27,10 +27,10 @@ from ..theory import drop_probability
 from .backend import Backend
 from .calls import Refused, Unreadable
 from .check import Run
-from .judge import Law, Tally, judge_independence, merge
+from .judge import Tally, find_law, judge_independence, merge
 from .observation import coarser, make_input, read_dropped, ulp
 from .report import ERROR, Answer
-from .settings import Map, Needs, find_settings
+from .settings import Map, Needs
 from .statistics import binomial_p_values, hypergeometric_p_values
 
 Array = NDArray[Any]
@@ -104,7 +104,7 @@ class Box:
 
     def find(self, preferred: Sequence[Map]) -> list[Map]:
         """Those settings that the backend is for; where it is for none, others with blocks that fit."""
-        return find_settings(self.run.backend, Needs("", tuple(preferred), _fits))
+        return self.run.accepted.find(Needs("", tuple(preferred), _fits))
 
     def draw(
         self,
@@ -141,10 +141,10 @@ class Box:
         raise error
 
     def calls_of_masks(self, one: Map, count: int) -> Iterator[Mask]:
-        """About so many independent masks, call by call: what samples or channels share counts once."""
+        """About so many independent masks, in 16 calls or more: what samples or channels share counts once."""
         own_samples = self.samples != 1 and self.values("shared_samples") == (False,)
         own_channels = self.values("shared_channels") == (False,)
-        most = max(1, min(count, _CELLS_PER_CALL // math.prod(one.spatial_shape)))
+        most = max(1, min(count // 16, _CELLS_PER_CALL // math.prod(one.spatial_shape)))
         samples = most if own_samples else 1
         channels = most if own_channels and not own_samples else 1
         for number in range(min(-(-count // most) if own_samples or own_channels else count, _CALLS)):
@@ -441,12 +441,15 @@ class Rates:
         return bool((binomial_p_values(counts, self.masks, np.minimum(nearest, 1.0)) > _SHARE / counts.size).all())
 
 
-def measure(one: Map, masks: Sequence[Mask], *, single: bool) -> Rates:
-    """The rates; and gamma by Clopper and Pearson, from cells in the middle that no block covers together."""
+def measure(one: Map, masks: Sequence[Mask], *, single: bool, central: bool = False) -> Rates:
+    """The rates; and gamma by Clopper and Pearson, from cells in the middle that no block covers together.
+
+    Where a map has one block at most, or blocks do not begin where they should, from the central one alone.
+    """
     counts: NDArray[np.int64] = sum((np.count_nonzero(part, axis=0) for part in masks), np.zeros(one.spatial_shape, int))
     number, n = sum(map(len, masks)), math.prod(one.sides)
     middle = tuple(slice(b - 1, S - b + 1, b) for b, S in zip(one.sides, one.spatial_shape, strict=True))
-    if single:
+    if single or central:
         middle = tuple(slice(S // 2, S // 2 + 1) for S in one.spatial_shape)
     chosen = counts[middle]
     dropped, draws = int(chosen.sum()), chosen.size * number
@@ -493,8 +496,8 @@ def begins(rates: Rates) -> str:
         if len(fits) == 1:
             told.append(f"at {fits[0][0]} to {fits[0][1]} on axis {axis} (blocks fit at 0 to {S - b})")
         elif not fits:
-            told.append(f"in no one stretch with the same gamma on axis {axis}")
-    return "blocks begin " + ", ".join(told) if told else "which cells is not clear"
+            told.append(f"in no one stretch with one gamma on axis {axis}")
+    return f"begins blocks {', '.join(told)}" if told else "begins blocks where is not clear"
 
 
 def untouched(rates: Rates) -> list[str]:
@@ -524,7 +527,7 @@ def seeds(box: Box) -> tuple[Rates | None, Rates | None]:
     rates = measure(one, calls, single=box.single)
     box.rateless = box.rateless or _unsteady(box, one, calls)
     if not box.rateless:
-        few = np.concatenate(calls[: 1 + 2000 // len(calls[0])])[:2000]
+        few = np.concatenate(calls)[:: max(1, rates.masks // 2000)]
         box.rateless = _ill_formed(box, one, see_regions(few, one.sides)) or _dependent(box, one, calls)
     if box.rateless or rates.uneven:
         reason = box.rateless or rates.uneven
@@ -545,7 +548,9 @@ def seeds(box: Box) -> tuple[Rates | None, Rates | None]:
             except _NO_OUTPUT:
                 continue
             oblong.append(measure(other, part, single=box.single))
-    readable = [rates] + _regions(box, rates, oblong)
+    if not anchors(rates):  # some cell in the middle may be covered less than is thought
+        rates = measure(one, calls, single=box.single, central=True)
+    readable = [rates, *_regions(box, rates, oblong)]
     if box.single:
         box.cannot("gamma_rule", "gamma cannot be read, because a map has one block at most")
         return None, rates
@@ -564,26 +569,27 @@ def _regions(box: Box, rates: Rates, oblong: Sequence[Rates]) -> list[Rates]:
     if never:
         box.cannot("seed_region", f"no block ever touched {', '.join(never)}")
     elif not fits:
-        box.learn("seed_region", [], f"neither: {begins(rates)} ({told})")
+        box.learn("seed_region", [], f"neither: it {begins(rates)} ({told})")
     elif len(regions) > 1:
         box.cannot("seed_region", f"the rates of all cells agree with both ({told})", regions)
-    same = []
-    for other in oblong:
-        untouched_there, fits_there = untouched(other), [pair for pair in anchors(other) if pair in fits]
-        if not other.uneven and (not fits or (fits_there and not untouched_there)):
+    same, elsewhere = [], []
+    for other in oblong if fits else ():
+        there = untouched(other)
+        if not other.uneven and not there and any(pair in fits for pair in anchors(other)):
             same.append(other)
-            continue
-        text = f"{begins(other)} on {where(other.one)}" if not other.uneven else other.uneven
-        if untouched_there:
-            text = f"never reaches {', '.join(untouched_there)}, in {other.masks} masks on {where(other.one)}"
-        box.notes.append(f"seeds lie elsewhere on oblong maps: {text}")
-    if len(regions) == 1 and not never:
-        if len(same) == len(oblong):
-            maps = f" and {len(same)} oblong maps" if same else ""
-            text = {"fitting": "no block sticks out of the map", "everywhere": "blocks are cut at every border"}
-            box.learn("seed_region", regions, f"{regions[0]}: {text[regions[0]]} ({told}{maps})")
+        elif there:
+            elsewhere.append(f"never reaches {', '.join(there)} on {where(other.one)}")
         else:
-            box.learn("seed_region", [], f"{regions[0]} on {where(rates.one)}, but not on oblong maps: {text}")
+            elsewhere.append(other.uneven or f"{begins(other)} on {where(other.one)}")
+    if len(regions) == 1 and not never and elsewhere:
+        text = f"{regions[0]} on {where(rates.one)}, but on oblong maps it {'; '.join(elsewhere)}"
+        box.learn("seed_region", [], text)
+    elif len(regions) == 1 and not never:
+        maps = f" and {len(same)} oblong maps" if same else ""
+        text = {"fitting": "no block sticks out of the map", "everywhere": "blocks are cut at every border"}[regions[0]]
+        box.learn("seed_region", regions, f"{regions[0]}: {text} ({told}{maps})")
+    elif elsewhere:
+        box.notes.append(f"seeds lie elsewhere on oblong maps: {'; '.join(elsewhere)}")
     return same
 
 
@@ -639,7 +645,7 @@ def _unsteady(box: Box, one: Map, calls: Sequence[Mask]) -> str:
 
 def _dependent(box: Box, one: Map, calls: Sequence[Mask]) -> str:
     """Whether masks repeat, or depend on those of the sample or the call before, whatever their rates."""
-    tally = Tally(Law(one, replace(PAPER, name="seen")))
+    tally = Tally(find_law(one, PAPER))
     for number, masks in enumerate(calls[:200]):
         tally.add(masks[:64].reshape(-1, 1, masks[0].size), box.seed if number == 0 else None)
     verdicts = [tally.repetition.verdict(_SHARE), *(judge_independence(tally, axis, _SHARE) for axis in ("sample", "call"))]
@@ -694,13 +700,22 @@ def _anchor(box: Box, answered: Sequence[Map]) -> None:
     fits = [pair for pair in anchors(rates) if pair[0] in (box.values("seed_region") or CHOICES["seed_region"])]
     values = [anchor for anchor in CHOICES[name] if anchor in [pair[1] for pair in fits]]
     if rates.uneven or not fits:
-        box.learn(name, [], f"neither before nor after: {rates.uneven or begins(rates)} ({told})")
+        box.learn(name, [], f"neither before nor after: {rates.uneven or 'it ' + begins(rates)} ({told})")
     elif len(values) == 1:
-        box.learn(name, values, f"{values[0]}: {begins(rates)} ({told})")
+        box.learn(name, values, f"{values[0]}: it {begins(rates)} ({told})")
     elif {pair[0] for pair in fits} == {"fitting"}:
         box.cannot(name, "where blocks must fit, both anchors give the same masks", values)
     else:
         box.cannot(name, f"the rates of all cells agree with both ({told})", values)
+
+
+def takes_sides(box: Box) -> bool:
+    """Whether a block may have a size per axis."""
+    try:
+        box.draw(Map(box.side(15, 8), (3, 5, 3)[: box.ndim], 0.3), samples=2, seed=box.seed)
+    except _NO_OUTPUT:
+        return False
+    return True
 
 
 def oversize(box: Box) -> None:
@@ -710,8 +725,11 @@ def oversize(box: Box) -> None:
     square, oblong = (side,) * box.ndim, (side, *(side + 2,) * (box.ndim - 1))
     refusals: dict[str, str] = {}
     seen: list[tuple[Map, NDArray[np.int64], int]] = []
+    even = box.values("even_extra_cell") not in ((), ("refused",))  # a block that is wrong without being too large
     for shape, b in ((square, side + 2), (oblong, side + 2), (square, side + 4), (square, side + 1)):
         one = Map(shape, b, 0.3)
+        if b % 2 == 0 and not even:
+            continue
         try:
             masks = box.masks(one, 10_000)
         except NotFor:

@@ -77,7 +77,9 @@ def published(
                     factor = (scale or over_all(0.0, guarded=True))(kept, drop_prob)
                     return np.asarray(x * kept * np.asarray(factor, dtype=x.dtype), dtype=x.dtype)
 
-            return Backend(name=drop.__name__, forward=forward)
+            # Nobody asks for a keep_prob of 0, by which some divide.
+            accepts = (lambda shape, block_size, p: p < 1) if scale is by_keep_prob else None
+            return Backend(name=drop.__name__, forward=forward, accepts=accepts)
 
         true = {"even_extra_cell": "refused"} if not even else {}
         true |= {"oversize_block": "refused"} if not fits else {}
@@ -135,7 +137,7 @@ def over_all(epsilon: float, *, guarded: bool, axes: tuple[int, ...] | None = No
 
 
 def by_keep_prob(_: Mask, drop_prob: float) -> float:
-    return 1 / (1 - drop_prob) if drop_prob < 1 else 0.0
+    return 1 / (1 - drop_prob)
 
 
 def not_at_all(_: Mask, __: float) -> float:
@@ -149,7 +151,6 @@ def not_at_all(_: Mask, __: float) -> float:
     "timm up to 1.0.22, drop_block_2d: seeds where blocks fit, but on oblong maps that region is made for the map lying on "
     "its side and read in the wrong order; one mask per channel; blocks clipped per axis",
     gamma=EQ_1,
-    named=("seeds lie elsewhere on oblong maps",),
     scale=over_all(1e-7, guarded=True),
     seed_region=NONE,
     oversize_block="clip_each_axis",
