@@ -39,6 +39,7 @@ FIELDS = tuple(one.name for one in fields(Convention) if one.name not in ("name"
 _ANYTHING = CONVENTIONS["dropblock"]  # which has a place for every block on every map
 _SHARE = ERROR / 20  # of the probability that an answer is wrong, for each test that it rests on
 _CELLS_PER_CALL, _CALLS = 1_000_000, 2_000
+_FEWEST = 20  # separate regions that say what a block is
 _ODD = (3, 5, 7, 1, 2)  # blocks in the order in which they are tried
 
 
@@ -357,6 +358,8 @@ def blocks(box: Box) -> None:
     one = box.first([Map(box.side(15, 9), b, 0.04) for b in _ODD])
     seen = see_regions(box.masks(one, 2000), one.sides)
     box.rateless = box.rateless or _ill_formed(box, one, seen)
+    if seen.number < _FEWEST:
+        box.rateless = box.rateless or f"{seen.number} dropped regions lie clear of the borders on {where(one)}"
     b = one.sides
     if seen.extent == b and max(b) > 1 and np.count_nonzero(seen.begins) > 1:
         positions = [np.unique(axis) for axis in np.nonzero(seen.begins)]
@@ -388,8 +391,8 @@ def _ill_formed(box: Box, one: Map, seen: Regions) -> str:
     """What is wrong with a block, which is noted; empty where nothing is."""
     b = one.sides
     size = "x".join(map(str, b))
-    if not seen.number:
-        return f"no dropped region lies clear of the borders on {where(one)}"
+    if seen.number < _FEWEST:
+        return ""
     of = f"{seen.number} separate regions on {where(one)}"
     if seen.extent != b:
         text = f"blocks of {size} are {'x'.join(map(str, seen.extent))} cells"
@@ -695,9 +698,12 @@ def _anchor(box: Box, answered: Sequence[Map]) -> None:
             if wrong := _ill_formed(box, rare, see_regions(box.masks(rare, 1500), rare.sides)):
                 box.learn(name, [], f"neither: {wrong}") if box.notes and wrong in box.notes[-1] else box.cannot(name, wrong)
                 return
+    if not box.values("seed_region"):
+        box.cannot(name, "seeds of odd blocks lie where no published rule has them")
+        return
     rates = measure(answered[-1], list(box.calls_of_masks(answered[-1], 8000)), single=box.single)
     told = f"{rates.masks} masks on {where(rates.one)}"
-    fits = [pair for pair in anchors(rates) if pair[0] in (box.values("seed_region") or CHOICES["seed_region"])]
+    fits = [pair for pair in anchors(rates) if pair[0] in box.values("seed_region")]
     values = [anchor for anchor in CHOICES[name] if anchor in [pair[1] for pair in fits]]
     if rates.uneven or not fits:
         box.learn(name, [], f"neither before nor after: {rates.uneven or 'it ' + begins(rates)} ({told})")
@@ -754,8 +760,8 @@ def oversize(box: Box) -> None:
         box.learn(name, ["nothing_dropped"], f"nothing_dropped: nothing is dropped on {places}")
     elif box.illegible or box.rateless or box.single:
         box.cannot(name, box.illegible or box.rateless or "a map has one block at most")
-    elif not box.values("gamma_rule"):
-        box.cannot(name, "it is told by rates, and gamma follows no published rule")
+    elif not box.values("gamma_rule") or not box.values("seed_region"):
+        box.cannot(name, "it is told by rates, and those of smaller blocks follow no published rule")
     else:
         rules = [rule for rule in CHOICES[name] if rule not in ("refused", "nothing_dropped") and _explains(box, rule, seen)]
         if rules:
@@ -797,7 +803,8 @@ def scale(box: Box) -> None:
             ratio = y.astype(np.float64) / x.astype(np.float64)
             factors: dict[str, Any] = {name: np.mean(kept, axis=over, keepdims=True) ** -1.0 for name, over in counted.items()}
         factors |= {"none": 1.0, "keep_prob": 1 / (1 - one.drop_prob)}
-        coarse = 16 * float(ulp(np.asarray(1.0), coarser(x.dtype, y.dtype)))
+        # Counts over other cells differ by more. What is wrong beyond, the check of the scale tells.
+        coarse = max(1e-4, 16 * float(ulp(np.asarray(1.0), coarser(x.dtype, y.dtype))))
         fits = {
             name
             for name in fits
