@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 import unittest
 import warnings
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -49,7 +50,26 @@ class Refused(Exception):  # noqa: N818  (an outcome, not an error)
 
 
 class Unreadable(Exception):  # noqa: N818  (an outcome, not an error)
-    """The backend returned something that is no array of x's shape: nothing of it can be judged."""
+    """The backend returned something of which nothing can be judged; `check` is the name of what it breaks."""
+
+    def __init__(self, message: str, check: str) -> None:
+        super().__init__(message)
+        self.check = check
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """An array, what it must stay, the call that it is from, and the check of that."""
+
+    array: Array
+    copy: Array
+    call: str
+    check: str = "output_unmodified"
+
+
+def _is_plain(x: Array) -> bool:
+    """Whether an array is one of its own, whose copy is as good."""
+    return x.flags.c_contiguous and x.flags.writeable and x.base is None
 
 
 @dataclass
@@ -65,8 +85,10 @@ class Calls:
     # The settings that checks of no special kind try, whatever they are, and whether they have one sample only.
     ordinary: frozenset[tuple[tuple[int, ...], Any]] = frozenset()
     one_sample: bool = False
-    # Arrays of the last calls, their copies, and the calls: outputs, derivatives.
-    _kept: list[tuple[Array, Array, str]] = field(default_factory=list)
+    # The arrays of the last call, which a later one may change: outputs and what was given.
+    _kept: list[_Kept] = field(default_factory=list)
+    # What each seed has drawn for each x and setting: the hash of a mask, and the call.
+    _drawn: dict[tuple[Any, ...], tuple[int, str]] = field(default_factory=dict)
 
     def take(self) -> list[Fault]:
         """What has been found since the last time."""
@@ -77,15 +99,17 @@ class Calls:
         self, x: Array, one: Map, *, training: bool, seed: int | None, call: str, readable: bool = True
     ) -> Array:
         """The output; `readable` where x has no zeros, infinities and NaN, so that y shows the mask."""
-        given, before = x.view(), x.copy()
+        given, before = self._give(x)
         how = {"training": training, "seed": seed if self.backend.reseeds else None}
         y = self._call(partial(self.backend.forward, given, one.drop_prob, one.block_size, **how), call)
         note = _Notes(self, before, one, call, training=training, memory=x)
-        y = self._keep(self._require(y, "output", before, note), call, x)
+        y = self._keep(self._require(y, "output", before, note), call, (given, before), x.dtype.name)
         self._compare(x, given, before, "x", note)
         first = self._enter("forward", before, one, training)
         if first or x.size <= _ALWAYS_JUDGED:
             self._judge(y, note, readable)
+            if training and readable and how["seed"] is not None and _is_plain(x):
+                self._compare_draw(y, note, how["seed"], f"call {self.count}")
         return y
 
     def vjp(
@@ -101,27 +125,32 @@ class Calls:
     ) -> tuple[Array, Array]:
         """The output and the derivative."""
         assert self.backend.vjp is not None  # noqa: S101  (for the type checker; a check asks before)
-        given, before = (x.view(), cotangent.view()), (x.copy(), cotangent.copy())
+        (given, before), (above, above_before) = self._give(x), self._give(cotangent)
         how = {"training": training, "seed": seed if self.backend.reseeds else None}
-        pair = self._call(partial(self.backend.vjp, *given, one.drop_prob, one.block_size, **how), call)
-        note = _Notes(self, before[0], one, call, training=training, memory=cotangent if x.flags.c_contiguous else x)
+        pair = self._call(partial(self.backend.vjp, given, above, one.drop_prob, one.block_size, **how), call)
+        note = _Notes(self, before, one, call, training=training, memory=cotangent if _is_plain(x) else x)
         if not isinstance(pair, tuple) or len(pair) != 2:
             self._unreadable(f"vjp must return (y, x_bar), and returned {describe(pair)}", note)
-        y = self._keep(self._require(pair[0], "output of vjp", before[0], note), call, x)
-        x_bar = self._require(pair[1], "derivative", before[0], note, dtype=x.dtype)
-        self._compare_earlier(x.dtype.name, call)
-        if not np.may_share_memory(x_bar, x) and not np.may_share_memory(x_bar, cotangent):
-            self._kept.append((x_bar, x_bar.copy(), call))
-        x_bar = x_bar.copy()
-        self._compare(x, given[0], before[0], "x", note)
-        self._compare(cotangent, given[1], before[1], "the cotangent", note)
-        self._enter("vjp", before[0], one, training)
+        y, x_bar = self._require(pair[0], "output of vjp", before, note), pair[1]
+        x_bar = self._require(x_bar, "derivative", before, note, dtype=x.dtype)
+        if np.may_share_memory(y, x_bar) and y.size:
+            self._unreadable("the output and the derivative must not share memory", note, "output_unmodified")
+        derivative = x_bar
+        y, x_bar = self._keep(y, call, (given, before), x.dtype.name), x_bar.copy()
+        self._kept.append(_Kept(above, above_before, call, "input_unmodified"))
+        if not np.may_share_memory(derivative, given) and not np.may_share_memory(derivative, above):
+            self._kept.append(_Kept(derivative, x_bar, call))
+        self._compare(x, given, before, "x", note)
+        self._compare(cotangent, above, above_before, "the cotangent", note)
+        self._enter("vjp", before, one, training)
         earlier = len(self.found)
         self._judge(y, note, readable)
         sound = len(self.found) == earlier
+        if training and readable and how["seed"] is not None and _is_plain(x) and x.size <= _ALWAYS_JUDGED:
+            self._compare_draw(y, note, how["seed"], f"call {self.count}, of vjp,")
         if readable or not training:
             # An output that is wrong does not tell the factor; a derivative that agrees with it is right all the same.
-            text = self._judge_derivative(before[1], y, x_bar, note)
+            text = self._judge_derivative(above_before, y, x_bar, note)
             if text and sound:
                 note.enter("gradient", text)
             self.derivatives += sound or not text
@@ -130,13 +159,13 @@ class Calls:
     def apply(self, x: Array, seeds: NDArray[np.bool_], one: Map, *, call: str) -> Array:
         """The output for injected seeds."""
         assert self.backend.apply is not None  # noqa: S101  (for the type checker; a check asks before)
-        given, before = (x.view(), seeds.view()), (x.copy(), seeds.copy())
-        y = self._call(partial(self.backend.apply, *given, one.block_size), call)
-        note = _Notes(self, before[0], one, call, training=True, memory=x)
-        y = self._keep(self._require(y, "output of apply", before[0], note), call, x)
-        self._compare(x, given[0], before[0], "x", note)
-        self._compare(seeds, given[1], before[1], "the array of seeds", note)
-        self._enter("apply", before[0], one, training=True)
+        (given, before), (injected, seeds_before) = self._give(x), self._give(seeds)
+        y = self._call(partial(self.backend.apply, given, injected, one.block_size), call)
+        note = _Notes(self, before, one, call, training=True, memory=x)
+        y = self._keep(self._require(y, "output of apply", before, note), call, (given, before), x.dtype.name)
+        self._compare(x, given, before, "x", note)
+        self._compare(seeds, injected, seeds_before, "the array of seeds", note)
+        self._enter("apply", before, one, training=True)
         return y
 
     def draw_seeds(self, shape: tuple[int, ...], dtype: str, one: Map, *, seed: int, call: str) -> Any:
@@ -148,13 +177,18 @@ class Calls:
 
     def refuses(self, x: Array, drop_prob: Any, block_size: Any) -> bool:
         """Whether forward raises an exception on an argument; one that skips a test or ends the program is none."""
-        how = {"training": True, "seed": 0 if self.backend.reseeds else None}
+        return self.attempt(x, drop_prob, block_size) is None
+
+    def attempt(self, x: Array, drop_prob: Any, block_size: Any, *, seed: int = 0) -> Any:
+        """What forward returns for arguments that it may refuse, not judged; None where it raises an exception."""
+        how = {"training": True, "seed": seed if self.backend.reseeds else None}
         self._kept = []
         try:
-            self._call(partial(self.backend.forward, x.copy(), drop_prob, block_size, **how), "")
+            y = self._call(partial(self.backend.forward, x.copy(), drop_prob, block_size, **how), "")
         except Refused as error:
-            return isinstance(error.__cause__, Exception) and not isinstance(error.__cause__, unittest.SkipTest)
-        return False
+            cause = error.__cause__
+            return None if isinstance(cause, Exception) and not isinstance(cause, unittest.SkipTest) else ()
+        return () if y is None else y
 
     def _call(self, function: Callable[[], Any], call: str) -> Any:
         """Its warnings are its own affair; what it raises to end the program or to skip a test is no verdict."""
@@ -196,39 +230,62 @@ class Calls:
             note.enter("shape_and_dtype", f"the {name} has dtype {y.dtype}; expected {that}, {expected}")
         return np.asarray(y)
 
-    def _unreadable(self, text: str, note: _Notes) -> None:
-        note.enter("shape_and_dtype" if note.x.size else "empty_batch", text)
+    def _unreadable(self, text: str, note: _Notes, check: str = "shape_and_dtype") -> None:
+        check = check if note.x.size else "empty_batch"
+        note.enter(check, text)
         self._kept = []
-        raise Unreadable(note.complete(text))
+        raise Unreadable(note.complete(text), check)
 
-    def _keep(self, y: Array, call: str, x: Array) -> Array:
-        """A copy of the output, after a look at the one before, which may share its memory."""
+    def _give(self, array: Array) -> tuple[Array, Array]:
+        """What the backend gets, an array of its own where memory order does not matter; and what it must stay."""
+        return array.copy() if _is_plain(array) else array.view(), array.copy()
+
+    def _keep(self, y: Array, call: str, given: tuple[Array, Array], dtype: str) -> Array:
+        """A copy of the output, after a look at the arrays of the call before, which this one may have changed."""
         copy = y.copy()
-        self._compare_earlier(x.dtype.name, call)
-        self._kept = [] if np.may_share_memory(y, x) else [(y, copy, call)]
-        return copy
-
-    def _compare_earlier(self, dtype: str, call: str) -> None:
-        for earlier, as_it_was, its_call in self._kept:
-            if not same(earlier, as_it_was):
-                self.found.append(
-                    Fault(
-                        "output_unmodified",
-                        f"an output must stay as it is, but a later call changes it (they share memory): "
-                        f"{difference(as_it_was, earlier)}\nreproduce: {its_call.replace('; ', '; first = ')}; "
-                        f"copy = first.copy(); {call}; (first == copy).all()",
-                        dtype,
+        for kept in self._kept:
+            if not same(kept.array, kept.copy):
+                changed = difference(kept.copy, kept.array)
+                if kept.check == "output_unmodified":
+                    text = (
+                        f"an output must stay as it is, but a later call changes it (they share memory): {changed}\n"
+                        f"reproduce: {kept.call.replace('; ', '; first = ')}; copy = first.copy(); {call}; "
+                        "(first == copy).all()"
                     )
-                )
+                else:
+                    text = (
+                        f"what is given must not be modified, but a later call changes what an earlier one was given: "
+                        f"{changed}\nreproduce: {kept.call}; given = x; copy = x.copy(); {call}; (given == copy).all()"
+                    )
+                self.found.append(Fault(kept.check, text, dtype))
+        self._kept = [_Kept(*given, call, "input_unmodified")]
+        if not np.may_share_memory(y, given[0]):
+            self._kept.append(_Kept(y, copy, call))
+        return copy
 
     def _compare(self, array: Array, given: Array, before: Array, name: str, note: _Notes) -> None:
         """What was given is as it was; if not, it is put right again."""
-        if given.shape == before.shape and given.dtype == before.dtype and same(array, before):
+        if given.shape == before.shape and given.dtype == before.dtype and same(given, before):
             return
-        changed = difference(before, array) if given.shape == before.shape else f"has shape {given.shape}"
+        changed = difference(before, given) if given.shape == before.shape else f"has shape {given.shape}"
         note.enter("input_unmodified", f"{name} must not be modified, and {changed} afterwards")
+        self._kept = [kept for kept in self._kept if kept.array is not given]
         if array.flags.writeable:
             array[...] = before
+
+    def _compare_draw(self, y: Array, note: _Notes, seed: int, name: str) -> None:
+        """One seed draws one mask for one x, in the first call as in any later one, of forward and of vjp."""
+        x, one = note.x, note.one
+        key = (zlib.crc32(x.tobytes()), x.shape, x.dtype.name, one, seed)
+        axes = counted_axes(find_layout(self.backend.data_format, x.shape, "x"), self.backend.rules)
+        drawn = zlib.crc32(np.packbits(read_dropped(y, axes)).tobytes())
+        earlier, other = self._drawn.setdefault(key, (drawn, name))
+        if earlier != drawn:
+            note.enter(
+                "same_seed_same_output",
+                "two calls with the same seed and the same x must draw the same mask, whatever was called between, but "
+                f"{name} of the run draws another one than {other}",
+            )
 
     def _judge(self, y: Array, note: _Notes, readable: bool) -> None:
         """What one output shows; of an x with zeros, infinities or NaN only whether it is x."""
@@ -310,14 +367,14 @@ class _Notes:
         cells = int(np.prod(shape))
         other = (shape, self.one.block_size) not in self.calls.ordinary
         for special, name in (
-            (not self.memory.flags.c_contiguous, "non_contiguous_input"),
+            (not _is_plain(self.memory), "non_contiguous_input"),
             (self.one.drop_prob == 1, "drop_prob_one"),
             (cells >= LARGE_MAP and self.x.dtype.itemsize == 2, "low_precision"),
             (other and cells == 1, "one_cell_map"),
             (other and any(b > S for b, S in zip(sides, shape, strict=True)), "oversize_block"),
             (other and all(b == 1 for b in sides), "block_of_one"),
             (other and sides == shape, "block_of_map_size"),
-            (other and len(set(shape)) > 1, "non_square_maps"),
+            (other and len(set(shape)) > 1 and cells < LARGE_MAP, "non_square_maps"),
             (other and len(set(sides)) > 1, "per_axis_blocks"),
             (other and any(b % 2 == 0 for b in sides), "even_blocks"),
             (len(self.x) == 1 and cells < LARGE_MAP and not self.calls.one_sample, "batch_of_one"),

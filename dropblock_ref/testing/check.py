@@ -15,6 +15,7 @@ from ..arguments import describe_error
 from ..call import Layout, accepts_block, counted_axes, find_layout, own_masks
 from .backend import Backend
 from .calls import Calls, Refused, Unreadable
+from .judge import Repetition, find_law
 from .maps import ANY_MAP, ANY_SETTING
 from .observation import Fault, make_input, read_dropped
 from .report import FAILING, CheckResult
@@ -26,9 +27,10 @@ __all__ = ["Check", "CheckFailure", "GROUPS", "Map", "Needs", "NotApplicable", "
 OUTPUT = ("channel_sharing", "legal_blocks", "scale", "values")
 GROUPS = ("replay", "recover", "search", "distribution")
 # The error budget of a whole run is split in advance: every check that leaves something to chance has this share.
-STATISTICAL_SHARE = 1 / 20
+STATISTICAL_SHARE = 1 / 24
 # Samples and channels of every x where few shapes are wanted.
 _BATCH, _BATCH_OF_LARGE, _LARGE = (32, 4), (1, 2), 2**14
+_MOST_CELLS_REMEMBERED = 400_000
 
 
 class CheckFailure(AssertionError):  # noqa: N818  (an outcome, not an error)
@@ -76,10 +78,12 @@ class Run:
     draws: int = 0  # masks that the present check has looked at
     dropped_cells: int = 0  # and how many dropped cells they had
     detects: list[str] = field(default_factory=list)  # what it would find, with probability 1 - 1e-6
+    repetition: Repetition = field(default_factory=Repetition)
     calls: Calls = field(init=False)
     accepted: Accepted = field(init=False)
     filed: dict[str, list[Fault]] = field(default_factory=dict)  # what calls of one check show of another's property
     faults: dict[str, list[Fault]] = field(default_factory=dict)  # what each check has found
+    shown: set[str] = field(default_factory=set)  # the checks of what ordinary outputs have shown, in this run or not
 
     def __post_init__(self) -> None:
         self.calls = Calls(self.backend)
@@ -192,7 +196,9 @@ class Run:
         call = call or self.forward_call(x, one, seed=seed, training=training)
         self.draws += self.masks(x)
         how: dict[str, Any] = {"training": training, "seed": seed, "call": call}
-        return self._call(self.calls.forward, x, one, readable=readable, **how)  # type: ignore[no-any-return]
+        y: NDArray[Any] = self._call(self.calls.forward, x, one, readable=readable, **how)
+        self._remember(x, y, one, seed, readable=readable and training)
+        return y
 
     def vjp(
         self,
@@ -208,7 +214,20 @@ class Run:
         """The backend's output and derivative."""
         self.draws += self.masks(x)
         how: dict[str, Any] = {"training": training, "seed": seed, "call": call or self.check_call()}
-        return self._call(self.calls.vjp, x, cotangent, one, readable=readable, **how)  # type: ignore[no-any-return]
+        y, x_bar = self._call(self.calls.vjp, x, cotangent, one, readable=readable, **how)
+        self._remember(x, y, one, seed, readable=readable and training)
+        return y, x_bar
+
+    def _remember(self, x: NDArray[Any], y: NDArray[Any], one: Map, seed: int | None, *, readable: bool) -> None:
+        """The masks of a call, which must not come again; those of large calls are looked at where they are counted."""
+        seed = seed if self.backend.reseeds else None
+        if not readable or not 0 < one.drop_prob < 1 or not 0 < x.size <= _MOST_CELLS_REMEMBERED:
+            self.repetition.skip(seed)
+            return
+        masks = np.moveaxis(self.dropped(x, y), self.layout(x).channel_axis, 1)
+        law = find_law(one, self.backend.rules)
+        samples, channels = own_masks(*masks.shape[:2], law.rules)
+        self.repetition.add(masks[:samples, :channels].reshape(samples, channels, -1), law, seed)
 
     def apply(self, x: NDArray[Any], seeds: NDArray[np.bool_], one: Map, *, call: str) -> NDArray[Any]:
         """The backend's output for injected seeds."""
@@ -235,7 +254,7 @@ class Run:
                 )
             raise CheckFailure(text, bears=bears, dtype=self._dtype_of(given)) from error
         except Unreadable as error:
-            raise CheckFailure(str(error), bears="shape_and_dtype", dtype=self._dtype_of(given)) from error
+            raise CheckFailure(str(error), bears=error.check, dtype=self._dtype_of(given)) from error
 
     def _dtype_of(self, given: Sequence[Any]) -> str:
         return next((value.dtype.name for value in given if isinstance(value, np.ndarray)), self.dtype)
@@ -271,6 +290,13 @@ class Run:
             ordinary = self.find(ANY_MAP)
             self.calls.ordinary = frozenset((one.spatial_shape, one.block_size) for one in ordinary)
             self.calls.one_sample = any(self.batch(2, 2, one.spatial_shape)[0] == 1 for one in ordinary)
+
+    def require_sound(self, names: Sequence[str]) -> None:
+        """Where one of these is wrong in the same outputs, and nothing else is, what is left was not judged."""
+        shown = self.shown | {fault.check for fault in self.calls.found if fault.special is None}
+        for name in names:
+            if name in shown:
+                raise NotJudged(f"the same outputs are wrong in another way, see {name}")
 
     def file(self, fault: Fault) -> None:
         """Keep what a call of one check shows of another's property, if that is a check of this run."""
@@ -327,6 +353,8 @@ class Check:
             raised = [Fault(error.bears or self.name, str(error), error.dtype or run.dtype)]
         own = []
         for fault in run.calls.take():
+            if fault.special is None:
+                run.shown.add(fault.check)
             if self.name in (fault.check, fault.special) or self._takes(fault, run):
                 own.append(fault)
             else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -11,21 +11,35 @@ from . import judge
 from .backend import Backend
 from .check import CheckFailure, Map, NotJudged, Outcome, Run, check
 from .judge import Law, Tally, Verdict, find_law
-from .maps import DESIGNED, DESIGNED_MAP, FURTHER_RATES, HUGE_MAP, REALISTIC_MAP, SELDOM, kinds
+from .maps import (
+    ANY_MAP,
+    DESIGNED,
+    DESIGNED_MAP,
+    FURTHER_RATES,
+    HUGE_MAP,
+    LARGE_MAP,
+    ORDINARY,
+    RAREST,
+    REALISTIC_MAP,
+    SELDOM,
+    kinds,
+)
 from .observation import Fault
 from .statistics import SURE, binomial_draws
 
 # Where one of these is wrong, so are rates; and where rates are, so are joint rates.
-_DRAWS = ("channel_sharing", "legal_blocks", "same_seed_same_output", "stream_goes_on")
+_SHARING = ("channel_sharing", "legal_blocks", "same_seed_same_output", "stream_goes_on")
+_DRAWS = (*_SHARING, "repeated_draws")
 _RATES = (*_DRAWS, "map_rate", "cell_rates")
 _CELLS_PER_CALL = 1_500_000
 _CELLS_PER_CALL_IN_OTHER_DTYPES = 50_000  # a count of more may overflow in float16, which is low_precision's business
 # Where the wanted precision takes more cells, a coarser one is judged: of a map's rate, and of the rates of its cells.
 _MOST_CELLS_FOR_RATE, _MOST_CELLS_FOR_CELLS = 120_000_000, 30_000_000
 # Draws are split into so many calls at least, so that calls can be compared with one another.
-_CALLS, _QUICK_CALLS, _FEW_CALLS = 64, 32, 4
+_CALLS, _QUICK_CALLS, _FEW_CALLS = 108, 32, 4
 _MOST_CALLS = 1_500  # where each has one mask, or those of its channels
 _MANY_CHANNELS = 130
+_SEEDS = (0, 1, 2, 16, 256, 2**16, 2**31, 2**31 + 1)  # after the run's own; some backends cut their seeds
 _LEAST = 1e-3  # the part of its share that a check needs to say that a call is wrong which drops everything
 
 
@@ -182,10 +196,44 @@ def _realistic(run: Run) -> list[Tally]:
     return tallies
 
 
+@check("distribution", LARGE_MAP, statistical=True, after=_SHARING)
+def repeated_draws(run: Run) -> Outcome:
+    """No masks come again, in any call of a run, but for those that the same seed draws again."""
+    one = run.needed()[0]
+    note = ""
+    if run.backend.reseeds:
+        x = run.input(run.shape(2, 3, one.spatial_shape))
+        for number in _SEEDS:
+            if number < 2**31:
+                run.forward(x, one, seed=run.seed + number)
+            elif run.calls.attempt(x, one.drop_prob, one.block_size, seed=run.seed + number) is None:
+                note = f"seeds from {number} on are refused"
+                break
+            else:
+                run.forward(x, one, seed=run.seed + number)
+    # The stream goes on, whatever is called between: other maps, a larger batch, evaluation.
+    for number in range(6):
+        x = run.input(run.shape(*((100, 3) if number == 3 else (1, 4)), one.spatial_shape))
+        run.forward(x, one, seed=None)
+        if "evaluation" in run.backend.modes:
+            run.forward(x, one, seed=None, training=False)
+        for other in run.find(ANY_MAP)[:1] if number % 2 else ():
+            run.forward(run.input(run.shape(1, 4, other.spatial_shape)), other, seed=None)
+    verdict = run.repetition.verdict(run.share)
+    run.detects += [verdict.detects] * bool(verdict.detects)
+    if verdict.fault is not None:
+        raise CheckFailure(f"{verdict.fault.text}\n{_reproduce(run)}  # with the calls of the whole run before it")
+    if verdict.not_judged:
+        raise NotJudged(verdict.not_judged)
+    return Outcome(note, reported=bool(note))
+
+
 @check("distribution", REALISTIC_MAP, statistical=True, after=_DRAWS)
 def map_rate(run: Run) -> Outcome:
     """The fraction of dropped cells is the expected one, on maps of realistic size, and with rare seeds."""
     tallies = [*_realistic(run), *(_draw_for_rate(run, one, 0.3, run.dtype) for one in run.supported(FURTHER_RATES))]
+    tallies += [_of_one_sample(run, one) for one in run.supported(ORDINARY[:1])]
+    tallies += [_draw_for_rate(run, one, 3.0, run.dtype) for one in run.supported(RAREST) if not run.quick]
     settle(run, tallies, _rate, sound=True)
     tally = tallies[0]
     law, seen = tally.law, float(tally.counts.sum()) / (tally.masks * tally.law.cells)
@@ -199,6 +247,16 @@ def map_rate(run: Run) -> Outcome:
 def _draw_for_rate(run: Run, one: Map, wanted: float, dtype: str) -> Tally:
     masks = _masks_for_rate(run, find_law(one, run.backend.rules), 2 * wanted if run.quick else wanted)
     return draw(run, one, -(-masks // 8), 8, calls=_FEW_CALLS, dtype=dtype)
+
+
+def _of_one_sample(run: Run, one: Map) -> Tally:
+    """As many channels as show an error of 15 % in one call."""
+    law = find_law(one, run.backend.rules)
+    return (
+        draw(run, one, 1, judge.rate_masks(law, 0.15, run.share / 8))
+        if not law.rules.shared_channels
+        else draw(run, one, 8, 8)
+    )
 
 
 def _unless_other_dtypes(backend: Backend) -> str | None:
@@ -229,7 +287,7 @@ def _designed(run: Run) -> list[Tally]:
             wanted *= 2
         # The first map is drawn in many calls, the others with as many channels as there may be, one among them.
         channels, calls = (
-            (8, _QUICK_CALLS if run.quick else _CALLS) if number == 0 else (1 + 5 * number % 8, _FEW_CALLS)
+            (8, _QUICK_CALLS if run.quick else _CALLS) if number == 0 else (1 + 5 * (number - 1) % 8, _FEW_CALLS)
         )
         tallies.append(draw(run, one, -(-masks // channels), channels, calls=calls, pairs=True))
     return tallies
@@ -271,31 +329,24 @@ def channel_independence(run: Run) -> Outcome:
 
 @check("distribution", DESIGNED_MAP, statistical=True, after=_DRAWS)
 def call_independence(run: Run) -> Outcome:
-    """The masks of successive calls are independent, and none is drawn again."""
+    """The masks of successive calls are independent."""
     return _settle(run, _independence("call"), _of_each_kind(run), sound=False)
 
 
 def _independence(axis: str) -> Callable[[Tally, float], Verdict]:
-    """What repeats is entered under the axis along which it does."""
-
     def question(tally: Tally, budget: float) -> Verdict:
-        repeats = tally.repetition.verdict(budget / 2)
-        for fault in _others(tally, axis, repeats.fault, budget / 2):
-            if fault is not None and fault.check != f"{axis}_independence":
+        """Whether something else is wrong: masks that repeat, samples of other rates, or, for calls, dependent ones."""
+        faults = [tally.repetition.verdict(budget / 2).fault]
+        if faults == [None]:
+            faults.append(judge.judge_batch(tally, budget / 2).fault)
+            others = ("sample", "channel") if axis == "call" else ()
+            faults += [judge.judge_independence(tally, other, budget / 2).fault for other in others]
+        for fault in faults:
+            if fault is not None:
                 return Verdict(not_judged=f"masks are not drawn as they must be, see {fault.check} ({tally.law})")
-        return judge.merge([repeats, judge.judge_independence(tally, axis, budget / 2)])
+        return judge.judge_independence(tally, axis, budget / 2)
 
     return question
-
-
-def _others(tally: Tally, axis: str, repeated: Fault | None, budget: float) -> Iterable[Fault | None]:
-    """What may be wrong instead: masks that repeat; or else samples of other rates, or, for calls, dependent ones."""
-    yield repeated
-    if repeated is None:
-        yield judge.judge_batch(tally, budget).fault
-    if axis == "call":
-        for other in ("sample", "channel"):
-            yield judge.judge_independence(tally, other, budget).fault
 
 
 @check("distribution", DESIGNED_MAP, statistical=True, after=_DRAWS)
@@ -313,7 +364,7 @@ def _batch(tally: Tally, budget: float) -> Verdict:
 @check("distribution", REALISTIC_MAP, statistical=True, after=_RATES)
 def call_spread(run: Run) -> Outcome:
     """The number of dropped cells varies from call to call as much as that of independent masks."""
-    return _settle(run, judge.judge_spread, _realistic(run), sound=True)
+    return _settle(run, judge.judge_spread, _of_each_kind(run), sound=True)
 
 
 @check("distribution", DESIGNED_MAP, statistical=True, after=_DRAWS)
@@ -334,9 +385,9 @@ def distant_cells(run: Run) -> Outcome:
     return _settle(run, _distant, [*_designed(run), *_realistic(run)], sound=True)
 
 
-@check("distribution", HUGE_MAP, statistical=True, after=_DRAWS)
-def distant_rows(run: Run) -> Outcome:
-    """On a large map no two rows, columns or planes are dropped alike."""
+@check("distribution", HUGE_MAP, statistical=True, after=(*_DRAWS, "map_rate", "batch_of_one"))
+def large_maps(run: Run) -> Outcome:
+    """On a large map every row, column and plane is dropped as often as it must be, and no two of them alike."""
     maps = run.needed()
     for one in maps:
         law = find_law(one, run.backend.rules)
@@ -344,7 +395,7 @@ def distant_rows(run: Run) -> Outcome:
         dropped = np.moveaxis(run.dropped(x, run.forward(x, one, seed=run.seed)), run.layout(x).channel_axis, 1)
         own, of_own = own_masks(*dropped.shape[:2], law.rules)
         dropped = dropped[:own, :of_own]
-        verdict = judge.judge_rows(law, dropped.reshape(-1, law.cells), run.share / len(maps))
+        verdict = judge.judge_lines(law, dropped.reshape(-1, law.cells), run.share / len(maps))
         run.detects += [verdict.detects] * bool(verdict.detects)
         if verdict.fault is not None:
             raise CheckFailure(f"{verdict.fault.text}\non {one}\n{_reproduce(run)}")

@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import judge
+from .case import special_value
 from .check import OUTPUT, CheckFailure, Map, NotApplicable, NotJudged, Outcome, Run, check
 from .distribution import compare_cell_rates
+from .judge import find_law
 from .maps import (
     ANY_MAP,
     ANY_SETTING,
@@ -25,10 +28,10 @@ from .maps import (
     OVERSIZE_BLOCK,
     PER_AXIS_BLOCK,
 )
-from .observation import MAX_ULPS, coarser, ulp
+from .observation import MAX_ULPS, coarser, find_dtype, same, ulp
 from .recover import MASK, judge_all, require_dropped
 
-_RATES = ("map_rate", "cell_rates")
+_RATES = ("map_rate", "cell_rates", "batch_rates")
 
 
 @check("recover", NON_SQUARE_MAP, after=(*_RATES, "even_blocks", "per_axis_blocks", "batch_of_one"), judges=True)
@@ -139,22 +142,42 @@ def bad_arguments(run: Run) -> Outcome:
     return Outcome("not refused: " + ", ".join(taken) if taken else "refused", reported=bool(taken))
 
 
-@check("recover", ANY_SETTING)
+@check("recover", ANY_SETTING, after=("same_seed_same_output",))
 def scalar_types(run: Run) -> Outcome:
     """NumPy's numbers and the int 1 are taken as drop_prob and block_size; what is refused is told."""
     _unless_compiled(run)
     one = _must_accept(run)
     x = run.input(run.shape(2, 2, one.spatial_shape))
     p, b = one.drop_prob, one.block_size
-    given: list[tuple[str, Any, Any]] = [
-        (f"drop_prob {kind.__name__}", kind(p), b) for kind in (np.float32, np.float64)
+    given: list[tuple[str, Any, Any, Any]] = [
+        (f"drop_prob {kind.__name__}({p!r})", kind(p), b, float(kind(p))) for kind in (np.float32, np.float64)
     ]
     if isinstance(b, int):
-        given.append(("block_size int64", p, np.int64(b)))
-    if run.backend.is_for(one.spatial_shape, b, 1.0):
-        given.append(("drop_prob 1 as an int", 1, b))
-    refused = [what for what, drop_prob, block in given if run.calls.refuses(x, drop_prob, block)]
+        given.append((f"block_size int64({b})", p, np.int64(b), p))
+    given += [
+        (f"drop_prob {number} as an int", number, b, float(number))
+        for number in (0, 1)
+        if run.backend.is_for(one.spatial_shape, b, float(number))
+    ]
+    for other in run.find(PER_AXIS_BLOCK)[:1]:
+        if other.spatial_shape == one.spatial_shape and isinstance(other.block_size, tuple):
+            given.append((f"block_size {list(other.block_size)} as a list", p, list(other.block_size), p))
+    refused = []
+    for what, drop_prob, block, plain in given:
+        same_block = tuple(block) if isinstance(block, list) else b
+        y, expected = (run.calls.attempt(x, *arguments) for arguments in ((drop_prob, block), (plain, same_block)))
+        if y is None:
+            refused.append(what)
+        elif (run.backend.reseeds or not plain) and not _alike(y, expected):
+            raise CheckFailure(
+                f"{what} must mean what drop_prob {plain!r} and block_size {same_block!r} mean, but with the same "
+                f"seed the output is another one\non {one}\nreproduce: {run.check_call()}"
+            )
     return Outcome("refused: " + ", ".join(refused) if refused else "taken", reported=bool(refused))
+
+
+def _alike(y: Any, expected: Any) -> bool:
+    return not isinstance(expected, np.ndarray) or (isinstance(y, np.ndarray) and same(y, expected))
 
 
 @check("recover", DROPS_ALL, statistical=True, after=(*MASK, *_RATES), judges=True)
@@ -163,7 +186,7 @@ def drop_prob_one(run: Run) -> Outcome:
     return _judge_and_count(run, run.needed())
 
 
-@check("recover", ANY_MAP, after=("input_unmodified", *_RATES), judges=True)
+@check("recover", ANY_MAP, after=("input_unmodified", "same_seed_same_output", *_RATES), judges=True)
 def non_contiguous_input(run: Run) -> Outcome:
     """Whatever the memory order of x, mask, scale and values are right."""
     redrawn = False
@@ -213,7 +236,7 @@ def memory_orders(x: NDArray[Any], channel_axis: int) -> list[NDArray[Any]]:
     ]
 
 
-@check("recover", ANY_MAP, judges=True)
+@check("recover", ANY_MAP, statistical=True, after=("same_seed_same_output", *_RATES), judges=True)
 def batch_of_one(run: Run) -> Outcome:
     """A batch of one sample, of one channel, has the right shape, mask, scale and values."""
     maps = run.needed()
@@ -222,9 +245,32 @@ def batch_of_one(run: Run) -> Outcome:
     rare = run.supported(replace(one, drop_prob=0.001) for one in maps)  # hardly anything is dropped
     for one, dtype, channels in itertools.product((*maps, *rare), run.backend.dtypes, (1, 3)):
         x = run.input(run.shape(1, channels, one.spatial_shape), dtype)
-        for seed in run.seeds(6 if dtype == run.dtype else 1):
-            run.forward(x, one, seed=seed)
+        if one in rare or dtype != run.dtype:
+            run.forward(x, one, seed=run.seed)
+    _count_first_masks(run, maps)
     return Outcome(f"{run.draws} masks")
+
+
+def _count_first_masks(run: Run, maps: Sequence[Map]) -> None:
+    """The first masks of batches of one, each with a seed of its own, must drop as often as any others."""
+    for one in maps:
+        law = find_law(one, run.backend.rules)
+        counts = np.zeros((2, law.cells), dtype=np.int64)  # of three channels, and of one
+        for number, seed in enumerate(run.seeds(16)):
+            x = run.input(run.shape(1, 1 if number % 2 else 3, one.spatial_shape))
+            dropped = np.moveaxis(run.dropped(x, run.forward(x, one, seed=seed)), run.layout(x).channel_axis, 1)
+            counts[number % 2] += dropped[0, 0].ravel()
+        budget = run.share / len(maps) / 3
+        for verdict in (
+            *(judge.judge_rate(law, int(half.sum()), 8, budget) for half in counts),
+            judge.judge_cells(law, counts.sum(axis=0), 16, budget),
+        ):
+            if verdict.fault is not None:
+                raise CheckFailure(
+                    f"of the first masks of 16 batches of one sample, each with a seed of its own: {verdict.fault.text}"
+                    f"\non {one}\nreproduce: {run.check_call()}"
+                )
+            run.detects += [verdict.detects] * bool(verdict.detects)
 
 
 @check("recover", ANY_MAP, after=("shape_and_dtype",))
@@ -253,7 +299,29 @@ def special_values(run: Run) -> Outcome:
             x = run.input(run.shape(3, 3, one.spatial_shape), dtype)
             for seed in run.seeds(3):
                 notes |= _special_values(run, one, x, seed)
+            y = run.forward(np.zeros_like(x), one, seed=run.seed, readable=False)
+            if (y != 0).any() and not (run.dropped(x, run.forward(x, one, seed=run.seed)).all()):
+                raise CheckFailure(
+                    f"zeros must become zeros, and {np.count_nonzero(y != 0)} of {y.size} do not\non {one}, dtype "
+                    f"{x.dtype}\nreproduce: {run.check_call()}",
+                    dtype=x.dtype.name,
+                )
+            given, _ = _with_special_values(run, x, run.seed)
+            if "evaluation" in run.backend.modes:
+                run.forward(given, one, seed=run.seed, training=False, readable=False)
+            if run.backend.is_for(one.spatial_shape, one.block_size, 0.0):
+                run.forward(given, one, seed=run.seed, drop_prob=0.0, readable=False)
     return Outcome("; ".join(sorted(notes)), reported=bool(notes))
+
+
+def _with_special_values(run: Run, x: NDArray[Any], seed: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """X with special values in half of its cells, and where it has none."""
+    output = x.dtype if run.backend.output_dtype is None else find_dtype(run.backend.output_dtype)
+    kind = np.random.default_rng(seed).integers(-len(_SPECIAL), len(_SPECIAL), x.shape)
+    given = x.copy()
+    for number, name in enumerate(_SPECIAL):
+        given[kind == number] = special_value(name, coarser(x.dtype, output)).astype(x.dtype)
+    return given, kind < 0
 
 
 def _special_values(run: Run, one: Map, x: NDArray[Any], seed: int) -> set[str]:
@@ -263,16 +331,8 @@ def _special_values(run: Run, one: Map, x: NDArray[Any], seed: int) -> set[str]:
     if dropped.all():
         return set()
     factor = np.where(dropped, 0.0, np.nan_to_num(plain.astype(np.float64)) / x.astype(np.float64))
-    dtype = coarser(x.dtype, plain.dtype)
-    largest = {"float16": 65504.0, "bfloat16": 3.3e38, "float32": 3.4e38}.get(dtype.name, 1.7e308)
-    smallest = {"float16": 2.0**-14, "bfloat16": 2.0**-126, "float32": 2.0**-126}.get(dtype.name, 2.0**-1022)
-    special = dict(zip(_SPECIAL, (0.0, -0.0, largest / 8, smallest, np.inf, -np.inf, np.nan), strict=True))
-    kind = np.random.default_rng(seed).integers(-len(special), len(special), x.shape)
-    given = x.copy()
-    for number, value in enumerate(special.values()):
-        given[kind == number] = np.array(value).astype(x.dtype)
-    y = run.forward(given, one, seed=seed, readable=False).astype(np.float64)
-    ordinary = kind < 0
+    given, ordinary = _with_special_values(run, x, seed)
+    y = run.forward(given, one, seed=seed, readable=False)
     if ((y == 0) != dropped)[ordinary].any():
         changed = np.count_nonzero(((y == 0) != dropped)[ordinary])
         raise CheckFailure(
@@ -281,29 +341,43 @@ def _special_values(run: Run, one: Map, x: NDArray[Any], seed: int) -> set[str]:
             f"on {one}, dtype {x.dtype}\nreproduce: {run.check_call()}",
             dtype=x.dtype.name,
         )
+    problem, notes = find_special_problem(given, y, dropped, factor)
+    if problem:
+        raise CheckFailure(f"{problem}\non {one}, dtype {x.dtype}\nreproduce: {run.check_call()}", dtype=x.dtype.name)
+    return notes
+
+
+def find_special_problem(
+    x: NDArray[Any], y: NDArray[Any], dropped: NDArray[np.bool_], factor: NDArray[np.float64]
+) -> tuple[str, set[str]]:
+    """What is wrong with y as x * factor for an x of any values, and what is told but not judged."""
+    dtype = coarser(x.dtype, y.dtype)
+    wide_x, wide_y = x.astype(np.float64), y.astype(np.float64)
+    largest, smallest = (abs(float(special_value(name, dtype))) for name in ("largest", "smallest normal"))
     with np.errstate(all="ignore"):
-        expected = given.astype(np.float64) * factor
-        overflowed = expected.astype(dtype).astype(np.float64)  # a product may leave the range of the dtype
+        expected = wide_x * factor
         unit = ulp(np.where(np.isfinite(expected), expected, 1.0), dtype)
-        near = np.abs(y - expected) <= 2 * MAX_ULPS * unit
-    right = near | (y == expected) | (y == overflowed) | (np.isnan(y) & np.isnan(expected))
-    notes: set[str] = set()
-    name = np.array(["ordinary", *_SPECIAL])[np.maximum(kind, -1) + 1]
+        # A product may leave the range of the dtype.
+        overflowed = (np.abs(expected) > largest * (1 - 2**-6)) & (wide_y == np.copysign(np.inf, expected))
+        right = (np.abs(wide_y - expected) <= 2 * MAX_ULPS * unit) | (wide_y == expected) | overflowed
+    right |= np.isnan(wide_y) & np.isnan(expected)
+    notes = set()
     for text, allowed in (
-        ("a dropped infinity or NaN becomes 0", dropped & ~np.isfinite(given.astype(np.float64)) & (y == 0)),
-        ("a dropped large value overflows on the way and becomes NaN", dropped & (name == "large") & np.isnan(y)),
-        ("the smallest normal number is flushed to 0", (name == "smallest normal") & (y == 0)),
+        ("a dropped infinity or NaN becomes 0", dropped & ~np.isfinite(wide_x) & (wide_y == 0)),
+        (
+            "a dropped large value overflows on the way and becomes NaN",
+            dropped & (np.abs(wide_x) > largest / 16) & np.isnan(wide_y),
+        ),
+        ("the smallest normal number is flushed to 0", (np.abs(wide_x) <= smallest) & (wide_y == 0)),
     ):
         if (allowed & ~right).any():
             notes.add(text)
             right |= allowed
-    if not right.all():
-        index = tuple(int(i) for i in np.argwhere(~right)[0])
-        raise CheckFailure(
-            f"a {'dropped' if dropped[index] else 'kept'} cell with the value {given[index]} ({name[index]}) must "
-            f"become {expected[index]:.9g}, and becomes {y[index]:.9g}, at index {index}; in "
-            f"{np.count_nonzero(~right)} cells with values {', '.join(sorted(set(name[~right])))}\n"
-            f"on {one}, dtype {x.dtype}\nreproduce: {run.check_call()}",
-            dtype=x.dtype.name,
-        )
-    return notes
+    if right.all():
+        return "", notes
+    index = tuple(int(i) for i in np.argwhere(~right)[0])
+    return (
+        f"beside special values a {'dropped' if dropped[index] else 'kept'} cell with the value {x[index]} must become "
+        f"{expected[index]:.9g}, and becomes {wide_y[index]:.9g}, at index {index}; {np.count_nonzero(~right)} of "
+        f"{x.size} cells are wrong"
+    ), notes

@@ -77,17 +77,18 @@ def gradient(run: Run) -> Outcome:
                 number += 1
         wide = run.input(run.shape(34, 34, one.spatial_shape))
         run.vjp(wide, run.cotangent(wide), one, training=True, seed=run.seed)
-        run.vjp(x, _scaled(cotangent, 2.0**-100), one, training=True, seed=run.seed)
-        number += 2
+        for factor in (2.0**-100, 2.0**20):
+            run.vjp(x, _scaled(cotangent, factor), one, training=True, seed=run.seed)
+        number += 3
         if run.backend.reseeds:
             number += _of_special_values(run, one, x, cotangent)
     return _unless_none(run, number)
 
 
 def _scaled(cotangent: NDArray[Any], factor: float) -> NDArray[Any]:
-    """Tiny derivatives, in a dtype that has them."""
+    """Tiny and large derivatives, in a dtype that has them."""
     if cotangent.dtype.name == "float16":
-        factor = 2.0**-8
+        factor = 2.0**-8 if factor < 1 else 2.0**8
     scaled: NDArray[Any] = (cotangent.astype(np.float64) * factor).astype(cotangent.dtype)
     return scaled
 

@@ -299,8 +299,16 @@ class Repetition:
         self.parts.setdefault(f"{law} {law.rules.name}", (law, []))[1].append(part)
         self.calls += 1
 
+    def skip(self, seed: int | None) -> None:
+        """A call whose masks are not looked at, though it draws from the stream."""
+        if seed is not None:
+            self.streams, self.seed = self.streams + 1, seed
+        self.calls += 1
+
     def verdict(self, budget: float) -> Verdict:
         """Whether a word repeats, over all settings."""
+        if not self.parts:
+            return Verdict(not_judged="no mask was drawn")
         verdicts = [_repeated(law, parts, budget / len(self.parts)) for law, parts in self.parts.values()]
         return merge(verdicts)
 
@@ -344,20 +352,19 @@ def _repeated(law: Law, parts: list[_Part], budget: float) -> Verdict:
     found = int(np.flatnonzero(wrong)[np.argmin(starts[wrong])])
     begin = np.cumsum([0, *sizes])
 
-    def place(mask: int) -> tuple[str, _Part, int]:
+    def place(mask: int) -> str:
         part = parts[int(of_part[mask])]
         sample, channel = divmod(mask - int(begin[of_part[mask]]), part.shape[1])
         seeded = "" if part.seed is None else f" (random seed {part.seed})" if len(set(seed)) > 1 else ""
-        return f"sample {sample}, channel {channel} of call {part.call}{seeded}", part, sample
+        return f"sample {sample}, channel {channel} of call {part.call}{seeded}"
 
-    (earlier, of_earlier, i), (later, of_later, j) = place(int(first[found])), place(int(starts[found]))
-    axis = "call" if of_earlier is not of_later else "sample" if i != j else "channel"
+    earlier, later = place(int(first[found])), place(int(starts[found]))
     text = (
         f"every mask must be drawn anew, but {'the' if length == 1 else f'the {length}'} mask{'s' * (length > 1)} from "
         f"{later} on {'are' if length > 1 else 'is'} the same as from {earlier} on (by chance with probability at most "
         f"{budget:.1e}; {np.count_nonzero(wrong)} such places)"
     )
-    return Verdict(Fault(f"{axis}_independence", text), detects, budget)
+    return Verdict(Fault("repeated_draws", text), detects, budget)
 
 
 def judge_repeats(law: Law, groups: NDArray[np.bool_], budget: float, what: str, check: str) -> Verdict:
@@ -387,40 +394,55 @@ def judge_repeats(law: Law, groups: NDArray[np.bool_], budget: float, what: str,
     return Verdict(detects=detects, false_alarm=budget)
 
 
-def judge_rows(law: Law, dropped: NDArray[np.bool_], budget: float) -> Verdict:
-    """Whether two rows of a map, or two of its columns or planes, are the same in all masks, (masks, cells).
+def judge_lines(law: Law, dropped: NDArray[np.bool_], budget: float) -> Verdict:
+    """Whether each row, column or plane of a map is dropped as often as it must be, and none is the same as another.
 
-    Rows at least a block apart are independent, and in each the cells that lie a block apart.
+    In all masks, (masks, cells). Rows at least a block apart are independent, and in each the cells that lie a block
+    apart.
     """
     masks = dropped.reshape(-1, *law.shape)
     sizes = place_block(law.setting.block_size, law.shape, law.rules).size
     rates = law.rates.reshape(law.shape)
+    named = ("row", "column") if len(sizes) == 2 else ("plane", "row", "column")
     judged = []
     for axis, (size, side) in enumerate(zip(sizes, law.shape, strict=True)):
         others = tuple(slice(None, None, b) for k, b in enumerate(sizes) if k != axis)
         slabs = np.moveaxis(rates, axis, 0)[(slice(None), *others)].reshape(side, -1)
+        lines = np.moveaxis(masks, 1 + axis, 0)
+        few = lines[(slice(None), slice(None), *others)].reshape(side, -1)
+        each = budget / len(sizes) / 2 / side
+        laws: dict[bytes, CountLaw] = {}
+        for line, (seen, rate) in enumerate(zip(np.count_nonzero(few, axis=1), slabs, strict=True)):
+            if (key := rate.tobytes()) not in laws:
+                laws[key] = count_law(np.minimum(rate, SURE), len(masks))
+            if (p_value := laws[key].p_value(seen)) <= each:
+                text = (
+                    f"of {few.shape[1]} cells of {named[axis]} {line}, which no block covers together, "
+                    f"{laws[key].mean:.1f} must be dropped on average in {len(masks)} masks, and {seen} are (p-value "
+                    f"{p_value:.1e})"
+                )
+                return Verdict(Fault("large_maps", text), "", budget)
         # Two rows agree with a probability of at most the larger of both, by the inequality of Cauchy and Schwarz.
         agreements = np.log(_agreement(slabs)).sum(axis=1) * len(masks)
-        chosen = agreements <= math.log(budget / len(sizes) * 2 / side**2)
+        chosen = agreements <= math.log(budget / len(sizes) / side**2)
         if np.count_nonzero(chosen) <= size:
             continue
-        judged.append(axis)
-        rows = np.moveaxis(masks, 1 + axis, 0).reshape(side, -1)
+        judged.append(named[axis])
+        rows = lines.reshape(side, -1)
         hashes = _hash(rows)
         some = chosen & rows.any(axis=1) & ~rows.all(axis=1)
-        seen: dict[bytes, int] = {}
+        first_of: dict[bytes, int] = {}
         for row in np.flatnonzero(some):
-            first = seen.setdefault(hashes[row].tobytes(), int(row))
+            first = first_of.setdefault(hashes[row].tobytes(), int(row))
             if row - first >= size:
-                name = ("row", "column") if len(sizes) == 2 else ("plane", "row", "column")
                 text = (
-                    f"{name[axis]}s {first} and {row} drop the same cells in all of {len(masks)} masks (by chance with "
-                    f"probability at most {budget:.1e})"
+                    f"{named[axis]}s {first} and {row} drop the same cells in all of {len(masks)} masks (by chance "
+                    f"with probability at most {budget:.1e})"
                 )
-                return Verdict(Fault("distant_cells", text), "", budget)
+                return Verdict(Fault("large_maps", text), "", budget)
     if not judged:
         return Verdict(not_judged=f"two rows may be the same by chance in all of {len(masks)} masks ({law})")
-    return Verdict(detects=f"any two rows that are always the same ({law})", false_alarm=budget)
+    return Verdict(detects=f"any two {judged[0]}s that are always the same ({law})", false_alarm=budget)
 
 
 # What masks show, in counts that add up
@@ -880,12 +902,12 @@ def judge_cells(law: Law, counts: NDArray[np.int64], masks: int, budget: float) 
     """Whether every single cell is dropped as often as its exact probability says."""
     expected = np.minimum(law.rates, SURE)
     each = budget / counts.size
-    if text := _too_few(masks, "masks", float(expected.min()), each):
-        return Verdict(not_judged=text)
     p_values = binomial_p_values(counts, masks, expected)
-    detects = f"{percent(binomial_detectable(masks, float(expected.min()), each))} error of any cell's rate ({law})"
+    few = _too_few(masks, "masks", float(expected.min()), each)
+    error = binomial_detectable(masks, float(expected.min()), each)
+    detects = "" if few else f"{percent(error)} error of any cell's rate ({law})"
     if not (p_values <= each).any():
-        return Verdict(None, detects, budget)
+        return Verdict(None, detects, budget, not_judged=few)
     worst = _worst(p_values, counts / masks / expected)
     text = (
         f"cell {law.cell(worst)} must be dropped with probability {expected[worst]:.6f}, and is dropped in "

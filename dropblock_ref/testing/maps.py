@@ -29,11 +29,14 @@ NON_SQUARE = (
 REALISTIC = (Map((28, 28), 7, 0.1), Map((14, 14), 7, 0.1), Map((8, 14, 14), 5, 0.1), Map((28, 28), 1, 0.1))
 # Seeds so rare that random numbers of 11 bits, or float16's, have none or too many.
 SELDOM = (Map((32, 32), 1, 1.5 * 2.0**-11),)
+# And so rare that random numbers of 16 bits have none, or too many.
+RAREST = (Map((264, 256), 1, 2.0**-18),)
 # Where gamma takes another way: large blocks, other maps, a rare or a frequent drop; judged more coarsely.
 FURTHER_RATES = (
     Map((14, 14), 9, 0.1),
     Map((20, 20), 7, 0.1),
-    Map((40, 40), 9, 0.1),
+    Map((40, 40), 13, 0.1),
+    Map((7, 28), 7, 0.1),  # as many cells as 14x14 has
     Map((14, 14), 3, 0.005),
     Map((14, 14), (3, 7), 0.1),
     Map((12, 12), 3, 0.95),
@@ -71,11 +74,13 @@ DESIGNED_FURTHER = (
     Map((5, 5), 2, 0.4),
     Map((6, 5), (3, 2), 0.6),
     Map((7, 7), (1, 5), 0.4),
+    Map((1, 12), (1, 3), 0.5),
+    Map((12, 1), (3, 1), 0.5),
     Map((3, 4, 5), 3, 0.7),
     Map((5, 4, 3), 3, 0.7),
     Map((4, 3, 4), (2, 1, 3), 0.6),
 )
-BLOCK_OF_ONE = tuple(Map(shape, 1, p) for shape in ((6, 6), (3, 3, 3)) for p in (0.3, 0.02, 0.98))
+BLOCK_OF_ONE = tuple(Map(shape, 1, p) for shape in ((6, 6), (3, 3, 3)) for p in (0.3, 0.02, 0.995))
 BLOCK_OF_MAP_SIZE = (Map((5, 5), 5, 0.3), Map((4, 4), 4, 0.3), Map((3, 3, 3), 3, 0.3), Map((2, 2, 2), 2, 0.3))
 ONE_CELL = (Map((1, 1), 1, 0.3), Map((1, 1, 1), 1, 0.3))
 OVERSIZE = (
@@ -95,7 +100,12 @@ DROP_PROB_ONE = (
     Map((5, 5, 5), 3, 1.0),
 )
 
-SMALL_DROP_PROB = (Map((9, 9), 3, 0.01), Map((9, 9), 1, 0.3), Map((5, 5, 5), 3, 0.01), Map((5, 5, 5), 1, 0.3))
+# Where a layer might forget that it is in evaluation.
+QUIET = tuple(
+    Map(shape, block, p)
+    for shape, large in (((9, 9), (28, 28)), ((5, 5, 5), (8, 14, 14)))
+    for shape, block, p in ((shape, 3, 0.01), (shape, 1, 0.3), (shape, shape[0], 0.3), (shape, 3, 1.0), (large, 5, 0.1))
+)
 
 
 def _drops(one: Map, rules: Convention) -> bool:

@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -27,11 +28,11 @@ from ..theory import drop_probability
 from .backend import Backend
 from .calls import Refused, Unreadable
 from .check import Run
-from .judge import Tally, find_law, judge_independence, merge
+from .judge import Tally, find_dependent_draws, find_law
 from .observation import coarser, make_input, read_dropped, ulp
 from .report import ERROR, Answer
 from .settings import Map, Needs
-from .statistics import binomial_p_values, hypergeometric_p_values
+from .statistics import binomial_p_values, count_law
 
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]
@@ -211,22 +212,20 @@ def access(box: Box) -> None:
 
 def legible(box: Box) -> None:
     """Whether some cells are dropped, some kept, and those that are kept are x times one factor per map."""
-    seen: dict[str, list[Any]] = {}
+    seen: dict[str, list[str]] = {}
     for one in box.find([Map(box.side(15, 8), b, 0.3) for b in _ODD]):
         try:
-            what = _look(box, one)
+            what, number = _look(box, one)
         except _NO_OUTPUT:
             continue
-        seen.setdefault(what, []).append(one.block_size)
-    for what, blocks in seen.items():
-        if what:
-            box.notes.append(f"{what} with block{'s' * (len(blocks) > 1)} {', '.join(map(str, blocks))}")
+        seen.setdefault(what, []).append(f"{number} cells on {where(one)}, drop_prob {one.drop_prob}")
+    box.notes += [f"{what} ({'; '.join(places)})" for what, places in seen.items() if what]
     if "" not in seen:
-        box.illegible = box.notes[-1]
+        box.illegible = " and ".join(seen)
 
 
-def _look(box: Box, one: Map) -> str:
-    """What is wrong with the outputs of one setting; empty where they show masks."""
+def _look(box: Box, one: Map) -> tuple[str, str]:
+    """What is wrong with the outputs of one setting, empty where they show masks; and in how many cells."""
     dropped = cells = odd = 0
     for number in range(200):  # a rate may rise from 0
         x, y = box.draw(one, samples=4, channels=4, seed=box.seed if number == 0 else None)
@@ -241,10 +240,10 @@ def _look(box: Box, one: Map) -> str:
         if odd or (number >= 7 and 0 < dropped < cells) or (number >= 7 and dropped == cells):
             break
     if odd:
-        return f"writes what is neither 0 nor x times one factor of the map into {odd} of {cells} cells"
+        return "writes what is neither 0 nor x times one factor of the map", f"{odd} of {cells}"
     if dropped == cells:
-        return f"drops all of {cells} cells at drop_prob {one.drop_prob}"
-    return "" if dropped else f"drops none of {cells} cells at drop_prob {one.drop_prob}"
+        return "drops everything", f"all of {cells}"
+    return "" if dropped else "drops nothing", f"{dropped} of {cells}"
 
 
 def _middle(flat: Array) -> Array:
@@ -485,9 +484,12 @@ def anchors(rates: Rates) -> list[tuple[str, str]]:
     return fits
 
 
-def begins(rates: Rates) -> str:
-    """From where to where blocks begin along each axis, read from the rates along its middle line."""
-    told = []
+def begins(rates: Rates) -> tuple[str, bool]:
+    """From where to where blocks begin along each axis, read from the rates along its middle line.
+
+    And whether the rates of all cells agree with that.
+    """
+    told, found = [], []
     for axis, (b, S) in enumerate(zip(rates.one.sides, rates.one.spatial_shape, strict=True)):
         line = tuple(slice(None) if k == axis else size // 2 for k, size in enumerate(rates.one.spatial_shape))
         u, others = np.arange(S), math.prod(rates.one.sides) // b
@@ -497,10 +499,16 @@ def begins(rates: Rates) -> str:
             if rates.agree(rates.counts[line], n * others):
                 fits.append((first, last))
         if len(fits) == 1:
+            first, last = fits[0]
+            found.append(np.maximum(np.minimum(u, last) - np.maximum(u - b + 1, first) + 1, 0))
             told.append(f"at {fits[0][0]} to {fits[0][1]} on axis {axis} (blocks fit at 0 to {S - b})")
         elif not fits:
             told.append(f"in no one stretch with one gamma on axis {axis}")
-    return f"begins blocks {', '.join(told)}" if told else "begins blocks where is not clear"
+    if not told:
+        return "begins blocks where is not clear", False
+    whole = len(found) == len(rates.one.sides) and rates.agree(rates.counts, reduce(np.multiply.outer, found))
+    along = "" if whole else " along the middle of the map, and the rates of other cells do not agree with that"
+    return f"begins blocks {', '.join(told)}{along}", whole
 
 
 def untouched(rates: Rates) -> list[str]:
@@ -528,7 +536,6 @@ def seeds(box: Box) -> tuple[Rates | None, Rates | None]:
     one = box.first(square)
     calls = list(box.calls_of_masks(one, 20_000 if box.ndim == 2 else 10_000))
     rates = measure(one, calls, single=box.single)
-    box.rateless = box.rateless or _unsteady(box, one, calls)
     if not box.rateless:
         few = np.concatenate(calls)[:: max(1, rates.masks // 2000)]
         box.rateless = _ill_formed(box, one, see_regions(few, one.sides)) or _dependent(box, one, calls)
@@ -551,9 +558,13 @@ def seeds(box: Box) -> tuple[Rates | None, Rates | None]:
             except _NO_OUTPUT:
                 continue
             oblong.append(measure(other, part, single=box.single))
+    clear = True
     if not anchors(rates):  # some cell in the middle may be covered less than is thought
-        rates = measure(one, calls, single=box.single, central=True)
+        clear, rates = begins(rates)[1], measure(one, calls, single=box.single, central=True)
     readable = [rates, *_regions(box, rates, oblong)]
+    if not clear:
+        box.cannot("gamma_rule", "gamma cannot be read, because it is not clear where seeds lie")
+        return None, rates
     if box.single:
         box.cannot("gamma_rule", "gamma cannot be read, because a map has one block at most")
         return None, rates
@@ -572,7 +583,7 @@ def _regions(box: Box, rates: Rates, oblong: Sequence[Rates]) -> list[Rates]:
     if never:
         box.cannot("seed_region", f"no block ever touched {', '.join(never)}")
     elif not fits:
-        box.learn("seed_region", [], f"neither: it {begins(rates)} ({told})")
+        box.learn("seed_region", [], f"neither: it {begins(rates)[0]} ({told})")
     elif len(regions) > 1:
         box.cannot("seed_region", f"the rates of all cells agree with both ({told})", regions)
     same, elsewhere = [], []
@@ -583,7 +594,7 @@ def _regions(box: Box, rates: Rates, oblong: Sequence[Rates]) -> list[Rates]:
         elif there:
             elsewhere.append(f"never reaches {', '.join(there)} on {where(other.one)}")
         else:
-            elsewhere.append(other.uneven or f"{begins(other)} on {where(other.one)}")
+            elsewhere.append(f"has other rates: {other.uneven}" if other.uneven else f"{begins(other)[0]} on {where(other.one)}")
     if len(regions) == 1 and not never and elsewhere:
         text = f"{regions[0]} on {where(rates.one)}, but on oblong maps it {'; '.join(elsewhere)}"
         box.learn("seed_region", [], text)
@@ -626,37 +637,54 @@ def _gamma_rule(box: Box, measured: Sequence[Rates]) -> None:
     box.learn("gamma_rule", [], f"no published rule; {told}")
 
 
-def _unsteady(box: Box, one: Map, calls: Sequence[Mask]) -> str:
-    """Whether cells are dropped more often in the first half of the calls than in the second, or less often."""
-    half = len(calls) // 2
-    if not half:
+def _trend(one: Map, calls: Sequence[Mask]) -> str:
+    """Whether cells are dropped ever more often, or ever less, from call to call: by Kendall's exact test of 16 parts.
+
+    It holds whatever the masks of one call have in common.
+    """
+    from scipy.stats import kendalltau  # heavy, and needed here only
+
+    parts = np.array_split(np.array([masks.mean() for masks in calls]), 16)
+    rates = [float(part.mean()) for part in parts if part.size]
+    if len(set(rates)) < len(rates) or kendalltau(range(len(rates)), rates, method="exact").pvalue > _SHARE:
         return ""
-    lattice = tuple(slice(None, None, b) for b in one.sides)
-    dropped, draws = [], []
-    for part in (calls[:half], calls[half:]):
-        dropped.append(sum(int(np.count_nonzero(masks[(slice(None), *lattice)])) for masks in part))
-        draws.append(sum(masks[(slice(None), *lattice)].size for masks in part))
-    if hypergeometric_p_values(dropped[0], sum(dropped), draws[0], sum(draws)) > _SHARE:
-        return ""
-    text = "the rate changes with the calls"
-    box.notes.append(
-        f"{text}: {dropped[0] / draws[0]:.4f} of the cells are dropped in the first half of {len(calls)} calls, "
-        f"{dropped[1] / draws[1]:.4f} in the second, on {where(one)}"
+    return (
+        f"the rate changes with the calls: from {rates[0]:.4f} of the cells to {rates[-1]:.4f} over {len(calls)} calls, "
+        f"on {where(one)}"
     )
-    return text
 
 
 def _dependent(box: Box, one: Map, calls: Sequence[Mask]) -> str:
-    """Whether masks repeat, or depend on those of the sample or the call before, whatever their rates."""
+    """Whether the rate changes, or masks repeat, differ in their rates or depend on others; what is so is noted."""
     tally = Tally(find_law(one, PAPER))
     for number, masks in enumerate(calls[:200]):
-        tally.add(masks[:64].reshape(-1, 1, masks[0].size), box.seed if number == 0 else None)
-    verdicts = [tally.repetition.verdict(_SHARE), *(judge_independence(tally, axis, _SHARE) for axis in ("sample", "call"))]
-    fault = merge(verdicts).fault
-    if fault is None:
+        tally.add(masks.reshape(-1, 1, masks[0].size), box.seed if number == 0 else None)
+    told = _trend(one, calls)
+    if not told and (fault := find_dependent_draws(tally, _SHARE)) is not None:
+        told = f"masks are not drawn anew and alike: {fault.text.splitlines()[0]} (on {where(one)})"
+    told = told or _uneven_numbers(one, np.concatenate(calls))
+    box.notes += [told] if told else []
+    return told.split(":")[0]
+
+
+def _uneven_numbers(one: Map, masks: Mask) -> str:
+    """Whether the number of dropped cells, of cells that no block covers together, varies as that of independent ones.
+
+    By the rates that were seen, which is why a variance that is off by less than two percent is let pass.
+    """
+    cells = masks[(slice(None), *(slice(b // 2, None, b) for b in one.sides))].reshape(len(masks), -1)
+    law = count_law(cells.mean(axis=0), 1)
+    if law.variance == 0:
         return ""
-    box.notes.append(f"masks are not independent: {fault.text.splitlines()[0]}")
-    return "masks are not independent"
+    ratio = float(np.var(cells.sum(axis=1), ddof=1)) / law.variance
+    steady, unsteady = law.steady_p_value(ratio * 1.02, len(masks)), law.unsteady_p_value(ratio / 1.02, len(masks))
+    if min(steady, unsteady) > _SHARE:
+        return ""
+    return (
+        f"the cells of a map are not independent: in {len(masks)} masks on {where(one)} the number of dropped cells, a "
+        f"block apart, has {ratio:.2g} times the variance of independent ones"
+        + (", as if the number of seeds were fixed" if ratio < 1 else "")
+    )
 
 
 def even_blocks(box: Box) -> None:
@@ -705,10 +733,12 @@ def _anchor(box: Box, answered: Sequence[Map]) -> None:
     told = f"{rates.masks} masks on {where(rates.one)}"
     fits = [pair for pair in anchors(rates) if pair[0] in box.values("seed_region")]
     values = [anchor for anchor in CHOICES[name] if anchor in [pair[1] for pair in fits]]
-    if rates.uneven or not fits:
-        box.learn(name, [], f"neither before nor after: {rates.uneven or 'it ' + begins(rates)} ({told})")
+    if (rates.uneven or not fits) and not box.answers["seed_region"].observed:
+        box.cannot(name, "it is told by where seeds lie, which is not clear")
+    elif rates.uneven or not fits:
+        box.learn(name, [], f"neither before nor after: {rates.uneven or 'it ' + begins(rates)[0]} ({told})")
     elif len(values) == 1:
-        box.learn(name, values, f"{values[0]}: it {begins(rates)} ({told})")
+        box.learn(name, values, f"{values[0]}: it {begins(rates)[0]} ({told})")
     elif {pair[0] for pair in fits} == {"fitting"}:
         box.cannot(name, "where blocks must fit, both anchors give the same masks", values)
     else:
@@ -756,7 +786,7 @@ def oversize(box: Box) -> None:
         return
     places = ", ".join(where(one) for one, _, _ in seen) + (f"; {told}" if told else "")
     nothing = not any(counts.any() for _, counts, _ in seen)
-    if nothing and not box.illegible:
+    if nothing and not box.illegible and not box.rateless:
         box.learn(name, ["nothing_dropped"], f"nothing_dropped: nothing is dropped on {places}")
     elif box.illegible or box.rateless or box.single:
         box.cannot(name, box.illegible or box.rateless or "a map has one block at most")
@@ -848,6 +878,7 @@ def epsilon(box: Box) -> None:
         box.cannot("epsilon", "the scale is no count of kept cells")
         return
     dtype = "float64" if "float64" in box.backend.dtypes else None
+    seen: dict[int, tuple[float, float, int]] = {}  # by the number of kept cells: epsilon, its resolution, all cells
     for seed in range(box.seed, box.seed + 200):
         try:
             x, y = box.draw(Map(box.side(2, 2), 1, 0.6), seed=seed, dtype=dtype)
@@ -857,13 +888,18 @@ def epsilon(box: Box) -> None:
         x, y = x[:, own], y[:, own]
         kept = ~dropped_cells(y)
         number = int(np.count_nonzero(kept))
-        if not 1 <= number <= max(1, kept.size // 4):
-            continue
-        ratio = float(np.median(y[kept].astype(np.float64) / x[kept]))
-        seen = kept.size / ratio - number
-        # A scale that is computed in float32 shows no more, whatever the dtype of x.
-        resolution = 4 * number * max(float(ulp(np.asarray(1.0), y.dtype)), 2.0**-23)
-        values = [value for value in choices("epsilon") if abs(value - seen) <= resolution]
-        box.learn("epsilon", values, f"{seen:.3g} +- {resolution:.1g}, from {number} kept of {kept.size} cells")
+        if number and number < kept.size:
+            ratio = float(np.median(y[kept].astype(np.float64) / x[kept]))
+            # A scale that is computed in float32 shows no more, whatever the dtype of x.
+            resolution = 4 * number * max(float(ulp(np.asarray(1.0), y.dtype)), 2.0**-23)
+            seen.setdefault(number, (kept.size / ratio - number, resolution, kept.size))
+    if len(seen) < 2 or min(seen) > 4:
+        box.cannot("epsilon", "no draws with few kept cells were had")
         return
-    box.cannot("epsilon", "no draw with one kept cell was had")
+    fewest = min(seen)
+    best, resolution, cells = seen[fewest]
+    told = f"{best:.3g} +- {resolution:.1g}, from {fewest} kept of {cells} cells"
+    if any(abs(one - best) > resolution + error for one, error, _ in seen.values()):
+        box.cannot("epsilon", f"no one number is added to all counts ({told}, and others from more)")
+        return
+    box.learn("epsilon", [value for value in choices("epsilon") if abs(value - best) <= resolution], told)

@@ -17,8 +17,8 @@ from ..theory import expected_drop_fraction, untouched_probability
 from .backend import Backend
 from .check import CheckFailure, Map, NotApplicable, NotJudged, Outcome, Run, check
 from .judge import find_law
-from .maps import ANY_MAP, ANY_SETTING, HUGE_MAP, LARGE_MAP, MANY_CELLS, REALISTIC, SMALL_DROP_PROB, kinds
-from .observation import coarser, one_of_each, same, ulp
+from .maps import ANY_MAP, ANY_SETTING, HUGE_MAP, LARGE_MAP, MANY_CELLS, QUIET, REALISTIC, kinds
+from .observation import Fault, coarser, one_of_each, same, ulp
 
 MASK = ("channel_sharing", "legal_blocks")
 _MOST_MASKS = 4096  # in one draw that is to differ from others
@@ -109,13 +109,14 @@ def _unless_zero(backend: Backend) -> str | None:
 def evaluation_identity(run: Run) -> Outcome:
     """In evaluation the output is x."""
     maps = run.needed()
-    rare = run.supported(SMALL_DROP_PROB)
-    for one, dtype, samples in itertools.product((*maps, *rare), run.backend.dtypes, (1, 20)):
-        x = run.input(run.shape(samples, 3, one.spatial_shape), dtype)
-        run.forward(x, one, seed=run.seed, training=False)
-        if samples == 1:
-            tiny = float(np.ldexp(1.0, -14 if dtype == "float16" else -126))
-            run.forward(_scaled(x, 4 * tiny), one, seed=run.seed, training=False, readable=False)
+    rare = run.supported(QUIET)
+    for (number, one), dtype in itertools.product(enumerate((*maps, *rare)), run.backend.dtypes):
+        for samples, channels in ((1, 3), (20, 3), (40, 1)) if number < len(maps) else ((2, 3),):
+            x = run.input(run.shape(samples, channels, one.spatial_shape), dtype)
+            run.forward(x, one, seed=run.seed, training=False)
+            if samples == 1:
+                tiny = float(np.ldexp(1.0, -14 if dtype == "float16" else -126))
+                run.forward(_scaled(x, 4 * tiny), one, seed=run.seed, training=False, readable=False)
     return Outcome(f"{len(maps) + len(rare)} maps, dtypes {', '.join(run.backend.dtypes)}")
 
 
@@ -130,10 +131,11 @@ def zero_drop_prob_identity(run: Run) -> Outcome:
     maps = [one for one in run.needed() if run.backend.is_for(one.spatial_shape, one.block_size, 0.0)]
     if not maps:
         raise NotApplicable("the backend accepts no drop_prob of 0")
-    for one, dtype, samples in itertools.product(maps, run.backend.dtypes, (1, 20)):
+    large = run.supported(replace(one, drop_prob=0.0) for one in REALISTIC[:1])
+    for one, dtype, samples in itertools.product((*maps, *large), run.backend.dtypes, (1, 20)):
         x = run.input(run.shape(samples, 3, one.spatial_shape), dtype)
         run.forward(x, one, seed=run.seed, drop_prob=0.0)
-    return Outcome(f"{len(maps)} maps, dtypes {', '.join(run.backend.dtypes)}")
+    return Outcome(f"{len(maps) + len(large)} maps, dtypes {', '.join(run.backend.dtypes)}")
 
 
 @check("recover", ANY_SETTING, unless=_unless_evaluation)
@@ -275,7 +277,10 @@ def channel_sharing(run: Run) -> Outcome:
         for number, masks in enumerate(np.moveaxis(dropped, axis + 1, 0)):
             earlier = seen.setdefault(masks.tobytes(), number)
             if earlier != number:
-                nothing = not dropped.any()
+                nothing = not np.moveaxis(dropped, axis + 1, 0)[number].any()
+                if nothing and dropped.any():
+                    run.calls.found.append(_untouched(run, one, name, number, draws))
+                    continue
                 raise CheckFailure(
                     f"{name} must draw masks of their own under convention {run.backend.rules.name!r}, but {name} "
                     f"{earlier} and {number} have the same in each of {draws} draws (by chance with probability at "
@@ -284,6 +289,14 @@ def channel_sharing(run: Run) -> Outcome:
                     bears="map_rate" if nothing else None,
                 )
     return Outcome(f"{draws} draws of {samples} samples and {channels} channels")
+
+
+def _untouched(run: Run, one: Map, name: str, number: int, draws: int) -> Fault:
+    text = (
+        f"all {name} must be dropped equally often, but in {draws} draws nothing is dropped in {name[:-1]} {number}\n"
+        f"on {one}\nreproduce: {run.check_call()}"
+    )
+    return Fault("batch_rates", text, run.dtype)
 
 
 @check("recover", ANY_MAP)
@@ -295,13 +308,17 @@ def legal_blocks(run: Run) -> Outcome:
 @check("recover", ANY_MAP, after=MASK)
 def scale(run: Run) -> Outcome:
     """Kept cells are multiplied by one factor, count(M) / count_ones(M) over what the convention counts."""
-    return _unless_nothing(run, _judge_ordinary(run))
+    outcome = _unless_nothing(run, _judge_ordinary(run))
+    run.require_sound((*MASK, "values"))
+    return outcome
 
 
 @check("recover", ANY_MAP, after=MASK)
 def values(run: Run) -> Outcome:
     """Kept cells are x * scale to a few ulps of x's dtype, dropped cells are zero."""
-    return _unless_nothing(run, _judge_ordinary(run))
+    outcome = _unless_nothing(run, _judge_ordinary(run))
+    run.require_sound((*MASK, "scale"))
+    return outcome
 
 
 def _unless_half(backend: Backend) -> str | None:

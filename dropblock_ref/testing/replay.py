@@ -88,4 +88,5 @@ def replayed_mask(run: Run) -> Outcome:
 def replayed_values(run: Run) -> Outcome:
     """With known seeds, the values are x * scale."""
     _replay(run)
+    run.require_sound(["replayed_mask"])
     return Outcome(f"values of {run.draws} masks within {MAX_ULPS:g} ulps")

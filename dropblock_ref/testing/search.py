@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 
 from ..arguments import describe
 from .backend import Backend, Setting
-from .case import Case, special_value
+from .case import Case
 from .check import CheckFailure, Map, NotApplicable, Outcome, Run, check
+from .edge_cases import find_special_problem
 from .maps import ANY_MAP
-from .observation import MAX_ULPS, coarser, difference, find_problems, same, ulp
+from .observation import Fault, difference, find_problems, same
 
 if TYPE_CHECKING:
     from hypothesis import strategies as st
@@ -62,6 +63,8 @@ def search(run: Run) -> Outcome:
     examples = (QUICK_EXAMPLES if run.quick or run.compiled else EXAMPLES) if run.examples is None else run.examples
     found, notes = find_failure(run, examples)
     if found is not None:
+        if found.bears is not None:
+            run.file(Fault(found.bears, str(found), found.dtype or run.dtype))
         raise found
     text = f"{examples} calls that hypothesis drew, with derivatives and known seeds where the backend has them"
     return Outcome("; ".join([text, *sorted(notes)]), reported=bool(notes))
@@ -267,7 +270,7 @@ class _Trial:
             self.run.calls.take()
             raise
         for fault in self.run.calls.take():
-            raise CheckFailure(fault.text, bears=fault.check, dtype=fault.dtype)
+            raise CheckFailure(fault.text, bears=fault.special or fault.check, dtype=fault.dtype)
         return result
 
     def forward(self, case: Case, *, training: bool = True) -> tuple[NDArray[Any], str]:
@@ -371,39 +374,3 @@ class _Trial:
 
 def _map(case: Case) -> Map:
     return Map(case.spatial_shape, case.block_size, case.drop_prob)
-
-
-def find_special_problem(
-    x: NDArray[Any], y: NDArray[Any], dropped: NDArray[np.bool_], factor: NDArray[np.float64]
-) -> tuple[str, set[str]]:
-    """What is wrong with y as x * factor for an x of any values, and what is told but not judged."""
-    dtype = coarser(x.dtype, y.dtype)
-    wide_x, wide_y = x.astype(np.float64), y.astype(np.float64)
-    largest, smallest = (abs(float(special_value(name, dtype))) for name in ("largest", "smallest normal"))
-    with np.errstate(all="ignore"):
-        expected = wide_x * factor
-        unit = ulp(np.where(np.isfinite(expected), expected, 1.0), dtype)
-        # A product may leave the range of the dtype.
-        overflowed = (np.abs(expected) > largest * (1 - 2**-6)) & (wide_y == np.copysign(np.inf, expected))
-        right = (np.abs(wide_y - expected) <= 2 * MAX_ULPS * unit) | (wide_y == expected) | overflowed
-    right |= np.isnan(wide_y) & np.isnan(expected)
-    notes = set()
-    for text, allowed in (
-        ("a dropped infinity or NaN becomes 0", dropped & ~np.isfinite(wide_x) & (wide_y == 0)),
-        (
-            "a dropped large value overflows on the way and becomes NaN",
-            dropped & (np.abs(wide_x) > largest / 16) & np.isnan(wide_y),
-        ),
-        ("the smallest normal number is flushed to 0", (np.abs(wide_x) <= smallest) & (wide_y == 0)),
-    ):
-        if (allowed & ~right).any():
-            notes.add(text)
-            right |= allowed
-    if right.all():
-        return "", notes
-    index = tuple(int(i) for i in np.argwhere(~right)[0])
-    return (
-        f"beside special values a {'dropped' if dropped[index] else 'kept'} cell with the value {x[index]} must become "
-        f"{expected[index]:.9g}, and becomes {wide_y[index]:.9g}, at index {index}; {np.count_nonzero(~right)} of "
-        f"{x.size} cells are wrong"
-    ), notes

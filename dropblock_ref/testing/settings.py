@@ -54,7 +54,7 @@ class Needs:
 
 @dataclass
 class Accepted:
-    """What a backend accepts, by its own word alone, `settings` and `accepts`; asked once, however much is looked for."""
+    """What a backend accepts, by its own word alone, `settings` and `accepts`; asked once, whatever is looked for."""
 
     backend: Backend
     _seen: dict[int, list[_Pair]] = field(default_factory=dict)  # by rank, as far as anything has looked

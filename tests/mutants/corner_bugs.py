@@ -342,8 +342,8 @@ class ManyChannelsHalved(GammaTimes):
 
 @corner_bugs.plant(
     "for the first 50 calls gamma rises from 0, a warm-up that no argument asks for",
-    "map_rate stream_goes_on same_seed_same_output regularity search",
-    first="map_rate stream_goes_on same_seed_same_output regularity",
+    "map_rate stream_goes_on same_seed_same_output call_spread search",
+    first="map_rate stream_goes_on same_seed_same_output call_spread",
     at=Case(seeds=(3, None, None)),
 )
 class WarmUp(GammaTimes):

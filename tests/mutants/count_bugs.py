@@ -162,7 +162,7 @@ class FewKeptUnscaled(DropBlock):
 @count_bugs.plant(
     "masks are shared by the channels, and kept cells are counted in float16 for float16",
     "low_precision scale map_rate search",
-    first="low_precision scale",
+    first="low_precision scale map_rate",
     convention="timm",
     dtypes=("float16",),
     at=Case((2, 2, 64, 64), 7, 0.1),

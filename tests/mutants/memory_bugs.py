@@ -91,7 +91,8 @@ class NhwcVolumesKept(DropBlock):
 
 @memory_bugs.plant(
     "where height and width lie exchanged in memory, they are exchanged in the mask",
-    ORDER,
+    f"{ORDER} gradient",
+    first="non_contiguous_input gradient",  # without the seeds, only a derivative shows the mask that was meant
     at=Case(memory="transposed", derivative=False),
 )
 class TransposedMisread(DropBlock):
@@ -298,8 +299,8 @@ class DerivativeOverwritten(OneBuffer):
 
 @memory_bugs.plant(
     "the derivative is written over the output that vjp returns",
-    "gradient evaluation_gradient values legal_blocks input_unmodified",
-    first="gradient values scale",
+    "output_unmodified gradient evaluation_gradient values legal_blocks input_unmodified",
+    first="output_unmodified",
 )
 class DerivativeOverOutput(OneBuffer):
     def vjp(
@@ -457,7 +458,9 @@ class CotangentModifiedInEvaluation(DropBlock):
         return x_bar
 
 
-@memory_bugs.plant("the x of the call before is overwritten", LATER, at=Case(seeds=TWICE, fresh=True, derivative=False))
+@memory_bugs.plant(
+    "the x of the call before is overwritten", "input_unmodified", at=Case(seeds=TWICE, fresh=True, derivative=False)
+)
 class LastInputOverwritten(Informed):
     last: Array | None = None
 

@@ -96,8 +96,8 @@ class OneChannelInEvaluation(DropsSome):
 
 @quiet_bugs.plant(
     "evaluation draws from the stream, though it drops nothing",
-    "stream_goes_on evaluation_identity",
-    first="stream_goes_on evaluation_identity",
+    "evaluation_stream",
+    first="evaluation_stream",
     reported=True,
     at=Case(seeds=(3, EVALUATE, None)),
 )

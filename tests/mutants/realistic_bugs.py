@@ -11,13 +11,15 @@ from .correct import Block, Box, DropBlock, Mask, Shape, spread
 from .mutant import Bugs
 
 realistic_bugs = Bugs("realistic maps", causes=True)
-CELLS = "map_rate cell_rates search"
+CELLS = "map_rate cell_rates large_maps distant_cells legal_blocks search"
 ILLEGAL = "legal_blocks low_precision search"
 SMALL = Case((4, 8, 28, 28), 7, 0.3)
 LARGE = Case((1, 2, 264, 256), 3, 0.4)
 
 
-@realistic_bugs.plant("with 20 eligible rows or more seeds lie on every second row, at twice the rate", CELLS, at=SMALL)
+@realistic_bugs.plant(
+    "with 20 eligible rows or more seeds lie on every second row, at twice the rate", CELLS, first=CELLS, at=SMALL
+)
 class EverySecondRow(DropBlock):
     def bernoulli(self, rng: np.random.Generator, shape: Shape, gamma: float, /) -> Mask:
         if shape[2] < 20 or gamma > 0.5:
@@ -35,17 +37,17 @@ class RowsRepeat(DropBlock):
         return seeds[:, :, np.arange(shape[2]) % self.period] if shape[2] > self.period else seeds
 
 
-@realistic_bugs.plant("rows of seeds repeat after 16", f"{CELLS} distant_cells", at=SMALL)
+@realistic_bugs.plant("rows of seeds repeat after 16", CELLS, first=CELLS, at=SMALL)
 class RowsRepeatAfterSixteen(RowsRepeat):
     pass
 
 
-@realistic_bugs.plant("rows of seeds repeat after 64", f"{CELLS} distant_cells", at=LARGE)
+@realistic_bugs.plant("rows of seeds repeat after 64", CELLS, first=CELLS, at=LARGE)
 class RowsRepeatAfterSixtyFour(RowsRepeat):
     period = 64
 
 
-@realistic_bugs.plant("columns of seeds repeat after 128", f"{CELLS} distant_cells", at=LARGE)
+@realistic_bugs.plant("columns of seeds repeat after 128", CELLS, first=CELLS, at=LARGE)
 class ColumnsRepeatAfterMany(DropBlock):
     def bernoulli(self, rng: np.random.Generator, shape: Shape, gamma: float, /) -> Mask:
         seeds = super().bernoulli(rng, shape, gamma)
@@ -69,7 +71,7 @@ class BlocksCutAtTile(BlocksCutAtRow):
 
 
 @realistic_bugs.plant(
-    "rows from 128 on are 8-bit numbers, and seeds there come to lie 128 rows higher", f"{CELLS} legal_blocks", at=LARGE
+    "rows from 128 on are 8-bit numbers, and seeds there come to lie 128 rows higher", CELLS, first=CELLS, at=LARGE
 )
 class RowsInEightBits(DropBlock):
     def draw(self, rng: np.random.Generator, shape: Shape, gamma: float, eligible: Box, /) -> Mask:
@@ -85,7 +87,8 @@ class RowsInEightBits(DropBlock):
 
 @realistic_bugs.plant(
     "cells are counted in 16 bits, and from the 65536th on masks repeat the first cells",
-    f"{CELLS} legal_blocks distant_cells",
+    CELLS,
+    first=CELLS,
     at=LARGE,
 )
 class CellsInSixteenBits(DropBlock):
@@ -98,7 +101,7 @@ class CellsInSixteenBits(DropBlock):
         return flat[..., np.arange(cells) % 2**16].reshape(seeds.shape)
 
 
-@realistic_bugs.plant("rows from 32 on are never dropped", f"{CELLS} legal_blocks", at=LARGE)
+@realistic_bugs.plant("rows from 32 on are never dropped", CELLS, first=CELLS, at=LARGE)
 class RowsFromThirtyTwoKept(DropBlock):
     def dilate(self, seeds: Mask, block: Block, /) -> Mask:
         dropped = super().dilate(seeds, block)
@@ -106,7 +109,9 @@ class RowsFromThirtyTwoKept(DropBlock):
         return dropped
 
 
-@realistic_bugs.plant("on maps of 24 and more the last row of eligible cells gets no seed", CELLS, at=SMALL)
+@realistic_bugs.plant(
+    "on maps of 24 and more the last row of eligible cells gets no seed", CELLS, first=CELLS, at=SMALL
+)
 class LastEligibleRowMissing(DropBlock):
     def eligible(self, block: Block, spatial_shape: Shape, /) -> Box:
         box = super().eligible(block, spatial_shape)
@@ -153,8 +158,8 @@ class LargeEvenBlocksOtherAnchor(DropBlock):
 
 @realistic_bugs.plant(
     "the seeds of a map of more than 2048 seeds are summed in float16, and further ones are lost",
-    "legal_blocks map_rate search",
-    first="legal_blocks map_rate search",
+    CELLS,
+    first=CELLS,
     at=Case((1, 2, 264, 256), 3, 0.5),
 )
 class SeedsSummedInHalf(DropBlock):
@@ -164,7 +169,9 @@ class SeedsSummedInHalf(DropBlock):
         return super().dilate(few.reshape(seeds.shape), block)
 
 
-@realistic_bugs.plant("a map of 28 and more has seeds on the upper half only, at twice the rate", CELLS, at=SMALL)
+@realistic_bugs.plant(
+    "a map of 28 and more has seeds on the upper half only, at twice the rate", CELLS, first=CELLS, at=SMALL
+)
 class UpperHalfOnly(DropBlock):
     def bernoulli(self, rng: np.random.Generator, shape: Shape, gamma: float, /) -> Mask:
         rows = shape[2]
@@ -176,7 +183,7 @@ class UpperHalfOnly(DropBlock):
 
 
 @realistic_bugs.plant(
-    "the lower half of maps of 28 and more is the upper half's mirror image", f"{CELLS} distant_cells", at=SMALL
+    "the lower half of maps of 28 and more is the upper half's mirror image", CELLS, first=CELLS, at=SMALL
 )
 class LowerHalfMirrored(DropBlock):
     def bernoulli(self, rng: np.random.Generator, shape: Shape, gamma: float, /) -> Mask:
@@ -189,7 +196,8 @@ class LowerHalfMirrored(DropBlock):
 
 @realistic_bugs.plant(
     "in volumes of 8 planes and more the last plane is never dropped",
-    ILLEGAL,
+    ILLEGAL + " non_square_maps",
+    first="legal_blocks non_square_maps",
     ndims=(3,),
     at=Case((2, 3, 8, 14, 14), 5, 0.1),
 )
@@ -203,7 +211,8 @@ class LastPlaneKept(DropBlock):
 
 @realistic_bugs.plant(
     "on wide maps, of more than 64 columns, blocks are one cell wider",
-    f"{CELLS} legal_blocks",
+    CELLS,
+    first=CELLS,
     at=Case((2, 3, 9, 80), 3, 0.2),
 )
 class WiderOnWideMaps(DropBlock):

@@ -12,10 +12,10 @@ from .correct import DropBlock, Mask, Shape, in_spatial_order
 from .mutant import Bugs
 
 regularity_bugs = Bugs("regularity", causes=True)
-PAIRED = "regularity sample_independence distant_cells channel_independence overlapping_cells"
+PAIRED = "call_spread sample_independence distant_cells channel_independence overlapping_cells"
 # In a batch so drawn cells are dropped more or less often than they must be, too.
 COUNTS = f"{PAIRED} map_rate cell_rates drop_prob_one block_of_one block_of_map_size one_cell_map"
-PAIRS = "regularity call_independence"
+PAIRS = "call_spread call_independence"
 
 
 def cells_first(shape: Shape) -> Shape:
@@ -88,7 +88,8 @@ class LowDiscrepancy(DropBlock):
 @regularity_bugs.plant(
     "every second call has the random numbers of the one before, taken from 1",
     PAIRS,
-    first="call_independence regularity",
+    first="call_independence call_spread",
+    costly="a correlation of -0.5 of successive counts takes 190 calls to show",
     at=Case(seeds=(3, None)),
 )
 class CallsAntithetic(DropBlock):
@@ -112,7 +113,8 @@ class CallsAntithetic(DropBlock):
 @regularity_bugs.plant(
     "the seeds that are missing in one call to the expected number come in the next",
     PAIRS,
-    first="call_independence regularity",
+    first="call_independence call_spread",
+    costly="a correlation of -0.5 of successive counts takes 190 calls to show",
     at=Case(seeds=(3, None, None)),
 )
 class CountsMadeUpFor(DropBlock):

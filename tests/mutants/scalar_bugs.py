@@ -17,8 +17,8 @@ BAD = "bad_arguments search"
 
 @scalar_bugs.plant(
     "a NumPy float as drop_prob is taken for no drop_prob, and becomes 0.5",
-    "map_rate search bad_arguments",
-    first="map_rate search bad_arguments",
+    "map_rate search scalar_types",
+    first="map_rate search scalar_types",
     at=Case((4, 8, 28, 28), 7, np.float64(0.1)),
 )
 class NumpyDropProbIsDefault(DropBlock):
@@ -26,7 +26,9 @@ class NumpyDropProbIsDefault(DropBlock):
         return super().check_probability(0.5 if isinstance(drop_prob, np.floating) else drop_prob)
 
 
-@scalar_bugs.plant("a NumPy float as drop_prob is refused", BAD, reported=True, at=Case(drop_prob=np.float64(0.4)))
+@scalar_bugs.plant(
+    "a NumPy float as drop_prob is refused", "scalar_types", reported=True, at=Case(drop_prob=np.float64(0.4))
+)
 class NumpyDropProbRefused(DropBlock):
     def check_probability(self, drop_prob: Any, /) -> float:
         if isinstance(drop_prob, np.floating):
@@ -34,7 +36,9 @@ class NumpyDropProbRefused(DropBlock):
         return super().check_probability(drop_prob)
 
 
-@scalar_bugs.plant("a NumPy integer as block_size is refused", BAD, reported=True, at=Case(block_size=np.int64(3)))
+@scalar_bugs.plant(
+    "a NumPy integer as block_size is refused", "scalar_types", reported=True, at=Case(block_size=np.int64(3))
+)
 class NumpyBlockRefused(DropBlock):
     def check_block(self, block_size: Any, ndim: int, /) -> Shape:
         if isinstance(block_size, np.integer):
@@ -44,8 +48,8 @@ class NumpyBlockRefused(DropBlock):
 
 @scalar_bugs.plant(
     "a NumPy integer as block_size is a block of one column",
-    "legal_blocks per_axis_blocks search bad_arguments",
-    first="legal_blocks per_axis_blocks search bad_arguments",
+    "legal_blocks per_axis_blocks search scalar_types",
+    first="legal_blocks per_axis_blocks search scalar_types",
     at=Case(block_size=np.int64(3)),
 )
 class NumpyBlockOnOneAxis(DropBlock):
@@ -57,8 +61,8 @@ class NumpyBlockOnOneAxis(DropBlock):
 
 @scalar_bugs.plant(
     "the int 1 as drop_prob is refused, as if it were True",
-    "drop_prob_one search bad_arguments",
-    first="drop_prob_one search bad_arguments",
+    "drop_prob_one search scalar_types",
+    first="drop_prob_one search scalar_types",
     reported=True,
     at=Case(drop_prob=1),
 )
@@ -71,8 +75,8 @@ class IntegerOneRefused(DropBlock):
 
 @scalar_bugs.plant(
     "the int 1 as drop_prob is one per cent",
-    "drop_prob_one search map_rate",
-    first="drop_prob_one search map_rate",
+    "drop_prob_one search map_rate scalar_types",
+    first="drop_prob_one search map_rate scalar_types",
     at=Case(drop_prob=1),
 )
 class IntegerOneIsPercent(DropBlock):
@@ -84,7 +88,7 @@ class IntegerOneIsPercent(DropBlock):
 
 @scalar_bugs.plant(
     "the int 0 as drop_prob is taken for none given, and becomes 0.1",
-    "zero_drop_prob_identity search",
+    "scalar_types zero_drop_prob_identity search",
     at=Case(drop_prob=0),
 )
 class IntegerZeroIsDefault(DropBlock):
@@ -117,8 +121,8 @@ class DropProbInPercentSteps(Informed):
 
 @scalar_bugs.plant(
     "a block_size per axis given as a list is taken in reverse",
-    "per_axis_blocks search bad_arguments",
-    first="per_axis_blocks search bad_arguments",
+    "per_axis_blocks search scalar_types",
+    first="per_axis_blocks search scalar_types",
     at=Case(block_size=[1, 3]),
 )
 class ListReversed(DropBlock):

@@ -146,8 +146,8 @@ class LargeBatchShares(DropBlock):
 
 @sharing_bugs.plant(
     "the last sample of a batch of 8 and more is never dropped",
-    "sample_independence map_rate regularity search channel_sharing",
-    first="sample_independence map_rate regularity search channel_sharing",
+    "sample_independence map_rate batch_rates search channel_sharing",
+    first="sample_independence map_rate batch_rates search channel_sharing",
     at=Case((12, 3, 9, 9)),
 )
 class LastSampleNeverDropped(DropBlock):
@@ -160,8 +160,8 @@ class LastSampleNeverDropped(DropBlock):
 
 @sharing_bugs.plant(
     "the last sample of a large batch, of more than 100, is never dropped",
-    "sample_independence map_rate regularity search",
-    first="sample_independence map_rate regularity search",
+    "sample_independence map_rate batch_rates search",
+    first="sample_independence map_rate batch_rates search",
     at=Case((128, 3, 9, 9)),
 )
 class LastOfManyNeverDropped(DropBlock):
@@ -202,7 +202,7 @@ class SecondHalfMirrored(DropBlock):
 
 @sharing_bugs.plant(
     "the second half of a batch has the random numbers of the first, taken from 1",
-    "sample_independence regularity search",
+    "sample_independence batch_rates search",
     first="sample_independence regularity",
     at=Case((8, 2, 9, 9)),
 )
@@ -220,7 +220,7 @@ class SecondHalfAntithetic(DropBlock):
 
 @sharing_bugs.plant(
     "the second half of a batch of 32 and more has the random numbers of the first, taken from 1",
-    "sample_independence regularity search",
+    "sample_independence batch_rates search",
     first="sample_independence regularity",
     at=Case((32, 2, 9, 9)),
 )
@@ -230,7 +230,7 @@ class SecondHalfOfManyAntithetic(SecondHalfAntithetic):
 
 @sharing_bugs.plant(
     "every second channel has the random numbers of the one before, taken from 1",
-    "channel_independence regularity search",
+    "channel_independence batch_rates search",
     at=Case((4, 4, 9, 9)),
 )
 class ChannelsAntithetic(DropBlock):
@@ -291,8 +291,8 @@ class ManySamplesReordered(DropBlock):
 
 @sharing_bugs.plant(
     "samples after the 48th are left as they are",
-    f"scale values sample_independence channel_sharing search {RATES}",
-    first=f"scale values sample_independence search {RATES}",
+    f"scale values sample_independence batch_rates channel_sharing search {RATES}",
+    first=f"scale values sample_independence batch_rates search {RATES}",
     at=Case((52, 2, 9, 9)),
 )
 class SamplesAfterFortyEightUntouched(DropBlock):

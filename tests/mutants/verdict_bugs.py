@@ -20,7 +20,7 @@ ANSWERS = (  # what needs an output
     "channel_sharing legal_blocks scale values non_square_maps even_blocks per_axis_blocks block_of_one "
     "block_of_map_size one_cell_map drop_prob_one non_contiguous_input batch_of_one empty_batch special_values "
     "gradient evaluation_gradient map_rate cell_rates overlapping_cells distant_cells channel_independence "
-    "sample_independence call_independence repeated_draws regularity search"
+    "sample_independence call_independence repeated_draws call_spread batch_rates large_maps supported_input search"
 )
 OWN = replace(PAPER, name="own", source="a mutant's home", scale_over="sample")
 

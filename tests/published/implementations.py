@@ -502,6 +502,61 @@ def short_range(rng: Rng, shape: tuple[int, ...], drop_prob: float, block_size: 
     return grow(seeds, 0, b - 1)
 
 
+def warming_up() -> Backend:
+    calls = [0]
+    stream = [np.random.default_rng(0)]
+
+    def forward(x: Array, drop_prob: float, block_size: int, *, training: bool, seed: int | None) -> Array:
+        if seed is not None:
+            stream[0] = np.random.default_rng(seed)
+        if not training or drop_prob == 0:
+            return x.copy()
+        calls[0] += 1
+        p = drop_prob * min(calls[0] / 2000, 1)
+        kept = ~fitting(stream[0], x.shape, eq_1(p, block_size, *x.shape[2:]), block_size)
+        return np.asarray(x * kept * (kept.size / max(kept.sum(), 1)), dtype=x.dtype)
+
+    return Backend(name="mmdetection_warming_up", forward=forward, accepts=lambda shape, b: b % 2 == 1 and b <= min(shape))
+
+
+def attentive() -> Backend:
+    stream = [np.random.default_rng(0)]
+
+    def forward(x: Array, drop_prob: float, block_size: int, *, training: bool, seed: int | None) -> Array:
+        if seed is not None:
+            stream[0] = np.random.default_rng(seed)
+        if not training or drop_prob == 0:
+            return x.copy()
+        b, (H, W) = block_size, x.shape[2:]
+        gamma = 2 * eq_1(drop_prob, b, H, W) * (x[..., : H - b + 1, : W - b + 1] > 0)
+        seeds = np.zeros(x.shape, dtype=np.bool_)
+        seeds[..., : H - b + 1, : W - b + 1] = stream[0].random(gamma.shape) < gamma
+        kept = ~grow(seeds, 0, b - 1)
+        return np.asarray(x * kept * (kept.size / max(kept.sum(), 1)), dtype=x.dtype)
+
+    return Backend(name="attentive", forward=forward, accepts=lambda shape, b: b % 2 == 1 and b <= min(shape))
+
+
+PUBLISHED += [
+    Published(
+        "mmdetection_warming_up",
+        "mmdetection with the warm-up of its layer: over 2,000 calls the rate rises from 0",
+        warming_up,
+        {"gamma_rule": NONE},
+        None,
+        ("the rate changes with the calls",),
+    ),
+    Published(
+        "attentive",
+        "an attention-guided variant: blocks lie where x is positive",
+        attentive,
+        {"gamma_rule": NONE, "seed_region": NONE},
+        None,
+        ("the mask depends on x",),
+    ),
+]
+
+
 def truth_of(one: Published, name: str) -> Any:
     """The true value of a field."""
     return one.fields.get(name, getattr(PAPER, name))

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from dropblock_ref import CONVENTIONS, PAPER, Convention, drop_block, gamma, keep_mask, sample_seeds
 from dropblock_ref.testing import Backend, CheckResult, Setting, check_backend, run_checks, search
 from dropblock_ref.testing.check import NotApplicable, Run
-from dropblock_ref.testing.search import find_failure, find_special_problem
+from dropblock_ref.testing.edge_cases import find_special_problem
+from dropblock_ref.testing.search import find_failure
 from dropblock_ref.testing.strategies import Case
 from tests.mutants.correct import ALL_DTYPES, make_backend
 
