@@ -37,7 +37,7 @@ _CELLS_PER_CALL_IN_OTHER_DTYPES = 50_000  # a count of more may overflow in floa
 _MOST_CELLS_FOR_RATE, _MOST_CELLS_FOR_CELLS = 120_000_000, 30_000_000
 # Draws are split into so many calls at least, so that calls can be compared with one another.
 _CALLS, _QUICK_CALLS, _FEW_CALLS = 108, 32, 4
-_MOST_CALLS = 1_500  # where each has one mask, or those of its channels
+_MOST_CALLS = 600  # where each has one mask, or those of its channels
 _MANY_CHANNELS = 130
 _SEEDS = (0, 1, 2, 16, 256, 2**16, 2**31, 2**31 + 1)  # after the run's own; some backends cut their seeds
 _LEAST = 1e-3  # the part of its share that a check needs to say that a call is wrong which drops everything

@@ -57,7 +57,7 @@ def identify(backend: Backend, *, seed: int = 0) -> Identification:
     """
     check_instance(backend, "backend", Backend, "a dropblock_ref.testing.Backend")
     box = Box(backend, check_integer(seed, "seed", 0))
-    rates, counted = _ask(box)
+    counted, legible = _ask(box)
     answers = tuple(box.answers[name] for name in FIELDS)
     contradictions = {name: contradicted(row, answers) for name, row in CONVENTIONS.items()}
     heaviest = {name: _weight(wrong) for name, wrong in contradictions.items()}
@@ -75,33 +75,39 @@ def identify(backend: Backend, *, seed: int = 0) -> Identification:
         backend.name,
         nearest,
         (*differences, *unexplained),
-        rates and rates.gamma,
-        "" if rates is None else f"drop_prob {rates.one.drop_prob} on {questions.where(rates.one)}",
+        counted.gamma if legible and counted is not None else None,
+        "" if counted is None else f"drop_prob {counted.one.drop_prob} on {questions.where(counted.one)}",
         answers,
         contradictions,
         unexplained,
     )
 
 
-def _ask(box: Box) -> tuple[Rates | None, Rates | None]:
-    """All questions, in their order; a field that none of them has answered cannot be observed."""
-    rates, counted = None, None
+def _ask(box: Box) -> tuple[Rates | None, bool]:
+    """All questions, in their order; a field that none of them has answered cannot be observed.
+
+    What was counted, and whether gamma can be read from it.
+    """
+    counted, legible = None, False
+    calls: list[float] = []
     questions.access(box)
     questions.legible(box)
     if not box.illegible:
         questions.sharing(box)
         questions.dependence_on_x(box)
         questions.blocks(box)
-        rates, counted = questions.seeds(box)
+        counted, legible, calls = questions.seeds(box)
         questions.scale(box)
         questions.all_dropped(box)
         questions.epsilon(box)
     questions.even_blocks(box)
     questions.oversize(box)
+    if counted is not None:
+        questions.steady(box, counted, calls)
     for name in FIELDS:
         if name not in box.answers:
             box.cannot(name, f"the backend {box.illegible}")
-    return rates, counted
+    return counted, legible and box.answers["gamma_rule"].observed
 
 
 def contradicted(row: Convention, answers: tuple[Answer, ...]) -> tuple[str, ...]:

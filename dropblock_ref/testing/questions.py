@@ -39,7 +39,7 @@ Mask = NDArray[np.bool_]
 FIELDS = tuple(one.name for one in fields(Convention) if one.name not in ("name", "source"))
 _ANYTHING = CONVENTIONS["dropblock"]  # which has a place for every block on every map
 _SHARE = ERROR / 20  # of the probability that an answer is wrong, for each test that it rests on
-_CELLS_PER_CALL, _CALLS = 1_000_000, 2_000
+_CELLS_PER_CALL, _CALLS = 1_000_000, 1_000
 _FEWEST = 20  # separate regions that say what a block is
 _ODD = (3, 5, 7, 1, 2)  # blocks in the order in which they are tried
 
@@ -527,15 +527,16 @@ def untouched(rates: Rates) -> list[str]:
     return found
 
 
-def seeds(box: Box) -> tuple[Rates | None, Rates | None]:
-    """Where seeds lie and how many: rates on a square map, and on oblong ones; the first is returned, if it counts.
+def seeds(box: Box) -> tuple[Rates | None, bool, list[float]]:
+    """Where seeds lie and how many, by rates on a square map and on oblong ones.
 
-    And what was counted, even where it says nothing of seeds.
+    What was counted on the square one, if it means anything; whether gamma can be read from it; and the fraction that
+    each call dropped.
     """
     square = [Map(box.side(28, 14), 7, 0.1), *(Map(box.side(28, 12), b, 0.1) for b in (5, 3, 2, 1))]
     one = box.first(square)
     calls = list(box.calls_of_masks(one, 20_000 if box.ndim == 2 else 10_000))
-    rates = measure(one, calls, single=box.single)
+    rates, dropped = measure(one, calls, single=box.single), [float(masks.mean()) for masks in calls]
     if not box.rateless:
         few = np.concatenate(calls)[:: max(1, rates.masks // 2000)]
         box.rateless = _ill_formed(box, one, see_regions(few, one.sides)) or _dependent(box, one, calls)
@@ -548,7 +549,7 @@ def seeds(box: Box) -> tuple[Rates | None, Rates | None]:
         else:
             box.learn("seed_region", [], f"neither: {reason}")
         box.cannot("gamma_rule", f"gamma cannot be read, because {reason}")
-        return None, rates if not box.rateless else None
+        return None if box.rateless else rates, False, dropped
     oblong = []
     for shape in ((one.spatial_shape[0] - 8, *one.spatial_shape[1:]), (*one.spatial_shape[:-1], one.spatial_shape[-1] - 8)):
         b: Any = one.block_size if max(one.sides) * 2 <= min(shape) else 3
@@ -564,12 +565,12 @@ def seeds(box: Box) -> tuple[Rates | None, Rates | None]:
     readable = [rates, *_regions(box, rates, oblong)]
     if not clear:
         box.cannot("gamma_rule", "gamma cannot be read, because it is not clear where seeds lie")
-        return None, rates
+        return rates, False, dropped
     if box.single:
         box.cannot("gamma_rule", "gamma cannot be read, because a map has one block at most")
-        return None, rates
+        return rates, False, dropped
     _gamma_rule(box, readable)
-    return rates, rates
+    return rates, True, dropped
 
 
 def _regions(box: Box, rates: Rates, oblong: Sequence[Rates]) -> list[Rates]:
@@ -637,32 +638,14 @@ def _gamma_rule(box: Box, measured: Sequence[Rates]) -> None:
     box.learn("gamma_rule", [], f"no published rule; {told}")
 
 
-def _trend(one: Map, calls: Sequence[Mask]) -> str:
-    """Whether cells are dropped ever more often, or ever less, from call to call: by Kendall's exact test of 16 parts.
-
-    It holds whatever the masks of one call have in common.
-    """
-    from scipy.stats import kendalltau  # heavy, and needed here only
-
-    parts = np.array_split(np.array([masks.mean() for masks in calls]), 16)
-    rates = [float(part.mean()) for part in parts if part.size]
-    if len(set(rates)) < len(rates) or kendalltau(range(len(rates)), rates, method="exact").pvalue > _SHARE:
-        return ""
-    return (
-        f"the rate changes with the calls: from {rates[0]:.4f} of the cells to {rates[-1]:.4f} over {len(calls)} calls, "
-        f"on {where(one)}"
-    )
-
-
 def _dependent(box: Box, one: Map, calls: Sequence[Mask]) -> str:
-    """Whether the rate changes, or masks repeat, differ in their rates or depend on others; what is so is noted."""
+    """Whether masks repeat, differ in their rates or depend on others; what is so is noted."""
     tally = Tally(find_law(one, PAPER))
     for number, masks in enumerate(calls[:200]):
         tally.add(masks.reshape(-1, 1, masks[0].size), box.seed if number == 0 else None)
-    told = _trend(one, calls)
-    if not told and (fault := find_dependent_draws(tally, _SHARE)) is not None:
+    told = _uneven_numbers(one, np.concatenate(calls))
+    if (fault := find_dependent_draws(tally, _SHARE)) is not None:
         told = f"masks are not drawn anew and alike: {fault.text.splitlines()[0]} (on {where(one)})"
-    told = told or _uneven_numbers(one, np.concatenate(calls))
     box.notes += [told] if told else []
     return told.split(":")[0]
 
@@ -811,6 +794,25 @@ def _explains(box: Box, rule: str, seen: Sequence[tuple[Map, NDArray[np.int64], 
         if right:
             return True
     return False
+
+
+def steady(box: Box, rates: Rates, calls: Sequence[float]) -> None:
+    """Whether calls that are made after all others drop as much as the first ones did."""
+    parts = np.array_split(np.array(calls), 16)
+    again = np.array_split(np.array([float(masks.mean()) for masks in box.calls_of_masks(rates.one, rates.masks)]), 16)
+    first, later = ([float(part.mean()) for part in times if part.size] for times in (parts, again))
+    # All of one kind are above all of the other by chance with this probability, if the order of calls means nothing.
+    if 2 / math.comb(len(first) + len(later), len(first)) > _SHARE:
+        return
+    if max(first) < min(later) or min(first) > max(later):
+        text = "the rate changes with the calls"
+        box.notes.append(
+            f"{text}: {np.mean(first):.4f} of the cells are dropped at first, {np.mean(later):.4f} later, "
+            f"on {where(rates.one)}"
+        )
+        for name in ("gamma_rule", "seed_region", "even_extra_cell", "oversize_block"):
+            if box.answers[name].values not in (("refused",), ("nothing_dropped",)):
+                box.cannot(name, text)
 
 
 # The scale
