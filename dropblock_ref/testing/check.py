@@ -226,7 +226,7 @@ class Run:
             return
         masks = np.moveaxis(self.dropped(x, y), self.layout(x).channel_axis, 1)
         law = find_law(one, self.backend.rules)
-        samples, channels = own_masks(*masks.shape[:2], law.rules)
+        samples, channels = own_masks(masks.shape[0], masks.shape[1], law.rules)
         self.repetition.add(masks[:samples, :channels].reshape(samples, channels, -1), law, seed)
 
     def apply(self, x: NDArray[Any], seeds: NDArray[np.bool_], one: Map, *, call: str) -> NDArray[Any]:

@@ -393,7 +393,7 @@ def large_maps(run: Run) -> Outcome:
         law = find_law(one, run.backend.rules)
         x = run.input(run.shape(1, 1, one.spatial_shape))
         dropped = np.moveaxis(run.dropped(x, run.forward(x, one, seed=run.seed)), run.layout(x).channel_axis, 1)
-        own, of_own = own_masks(*dropped.shape[:2], law.rules)
+        own, of_own = own_masks(len(dropped), dropped.shape[1], law.rules)
         dropped = dropped[:own, :of_own]
         verdict = judge.judge_lines(law, dropped.reshape(-1, law.cells), run.share / len(maps))
         run.detects += [verdict.detects] * bool(verdict.detects)

@@ -145,7 +145,11 @@ def _failed_checks(box: Box, nearest: tuple[str, ...], answers: tuple[Answer, ..
     """What the oracle finds wrong when the box is held to what was seen; consequences of what is said are left out."""
     near = CONVENTIONS[nearest[0]] if nearest else PAPER
     whole = nearest and not box.notes and all(answer.values for answer in answers)
-    given = {a.field: getattr(near, a.field) if getattr(near, a.field) in a.values else a.values[0] for a in answers if a.values}
+    given = {
+        a.field: getattr(near, a.field) if getattr(near, a.field) in a.values else a.values[0]
+        for a in answers
+        if a.values
+    }
     try:
         seen = replace(near, **given)
     except ValueError:  # answers, each of which was seen for itself, make no convention together

@@ -150,9 +150,7 @@ def find_problems(
         expected, problem = _check_mask(mask, block_size, data_format, convention, layout, seeds)
         found.append(problem)
         counted = [mask] if problem is None else [mask, expected]
-    factors = [
-        scale(one, drop_prob=drop_prob, data_format=data_format, convention=convention) for one in counted
-    ]
+    factors = [scale(one, drop_prob=drop_prob, data_format=data_format, convention=convention) for one in counted]
     found.append(find_value_problem(x, y, mask, factors, convention, layout, drop_prob))
     return [*problems, *(problem for problem in found if problem is not None)]
 

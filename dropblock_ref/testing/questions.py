@@ -6,6 +6,7 @@ one call independent, before a rate means anything. Every call goes through `cal
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections import Counter
@@ -54,6 +55,7 @@ class NotFor(Exception):  # noqa: N818  (an outcome, not an error)
     """The backend says by `accepts` or `settings` that it is not for this."""
 
 
+_Counted = tuple[Map, NDArray[np.int64], int]  # how often each cell was dropped in so many masks
 _NO_OUTPUT = (NotFor, Refused, Unreadable)
 
 
@@ -87,12 +89,15 @@ class Box:
 
     @property
     def ndim(self) -> int:
+        """The first rank of the backend."""
         return self.run.backend.spatial_ndims[0]
 
     def side(self, in_2d: int, in_3d: int) -> tuple[int, ...]:
+        """A square map, or a cube."""
         return (in_2d if self.ndim == 2 else in_3d,) * self.ndim
 
     def learn(self, name: str, values: Sequence[Any], text: str) -> None:
+        """What was seen of a field: the values that agree with it, and the evidence."""
         self.answers[name] = Answer(name, tuple(values), text)
 
     def cannot(self, name: str, reason: str, values: Sequence[Any] | None = None) -> None:
@@ -102,6 +107,7 @@ class Box:
         )
 
     def values(self, name: str) -> tuple[Any, ...]:
+        """The values of a field that agree with what has been seen so far."""
         return self.answers[name].values if name in self.answers else choices(name)
 
     def find(self, preferred: Sequence[Map]) -> list[Map]:
@@ -136,7 +142,7 @@ class Box:
         for one in self.find(preferred):
             try:
                 self.draw(one, samples=2, seed=self.seed)
-            except _NO_OUTPUT as found:
+            except _NO_OUTPUT as found:  # noqa: PERF203
                 error = found
             else:
                 return one
@@ -165,7 +171,7 @@ class Box:
         for row in itertools.product(*(given.get(name, self.values(name)) or choices(name) for name in names)):
             try:
                 yield replace(PAPER, name="seen", source="outputs", **dict(zip(names, row, strict=True)))
-            except ValueError:  # these contradict each other
+            except ValueError:  # noqa: PERF203  (these contradict each other)
                 continue
 
 
@@ -195,7 +201,7 @@ def access(box: Box) -> None:
         for one in maps:
             try:
                 box.draw(one, samples=4, seed=box.seed)
-            except _NO_OUTPUT as error:
+            except _NO_OUTPUT as error:  # noqa: PERF203
                 reasons.setdefault(why(error), f"{where(one)}, drop_prob {one.drop_prob}")
             else:
                 if samples == 1:
@@ -260,12 +266,10 @@ def _middle(flat: Array) -> Array:
 def sharing(box: Box) -> None:
     """Whether channels, and samples, always have one mask; and whether calls do."""
     one = box.first([Map(box.side(15, 8), b, 0.3) for b in _ODD])
-    drawn = []
-    for seed in range(box.seed, box.seed + 8):
-        drawn.append(dropped_cells(box.draw(one, samples=4, channels=4, seed=seed)[1]))
-    drawn += [dropped_cells(box.draw(one, samples=4, channels=4)[1]) for _ in range(8)]
-    masks = np.stack(drawn)
-    telling = masks.any(axis=tuple(range(3, masks.ndim))) & ~masks.all(axis=tuple(range(3, masks.ndim)))
+    given = [*range(box.seed, box.seed + 8), *(None,) * 8]
+    masks = np.stack([dropped_cells(box.draw(one, samples=4, channels=4, seed=seed)[1]) for seed in given])
+    number = np.count_nonzero(masks, axis=tuple(range(3, masks.ndim)))
+    telling = (number > 0) & (number < math.prod(one.spatial_shape))
     for axis, what, name in ((2, "channel", "shared_channels"), (1, "sample", "shared_samples")):
         size = masks.shape[axis]
         if size == 1:
@@ -273,7 +277,7 @@ def sharing(box: Box) -> None:
             continue
         pairs = list(itertools.combinations(range(size), 2))
         alike = [pair for pair in pairs if (np.take(masks, pair[0], axis) == np.take(masks, pair[1], axis)).all()]
-        calls = int(np.count_nonzero(telling.any(axis=(1, 2))))
+        calls = int(np.count_nonzero(np.any(telling, axis=(1, 2))))
         of = f"in {calls} calls of {masks.shape[1]} samples and {masks.shape[2]} channels on {where(one)}"
         if calls < 6:
             box.cannot(name, f"too few masks dropped something and kept something ({of})")
@@ -410,7 +414,7 @@ def _ill_formed(box: Box, one: Map, seen: Regions) -> str:
 def _spans(masks: Mask, axis: int) -> int:
     """The longest stretch of an axis from the first dropped position of a mask to the last."""
     others = tuple(k + 1 for k in range(masks.ndim - 1) if k != axis)
-    along = masks.any(axis=others)
+    along: Mask = np.any(masks, axis=others)
     size = along.shape[1]
     return int((size - along[:, ::-1].argmax(axis=1) - along.argmax(axis=1)).max(initial=0))
 
@@ -448,7 +452,9 @@ def measure(one: Map, masks: Sequence[Mask], *, single: bool, central: bool = Fa
 
     Where a map has one block at most, or blocks do not begin where they should, from the central one alone.
     """
-    counts: NDArray[np.int64] = sum((np.count_nonzero(part, axis=0) for part in masks), np.zeros(one.spatial_shape, int))
+    counts: NDArray[np.int64] = sum(
+        (np.count_nonzero(part, axis=0) for part in masks), np.zeros(one.spatial_shape, int)
+    )
     number, n = sum(map(len, masks)), math.prod(one.sides)
     middle = tuple(slice(b - 1, S - b + 1, b) for b, S in zip(one.sides, one.spatial_shape, strict=True))
     if single or central:
@@ -516,7 +522,7 @@ def untouched(rates: Rates) -> list[str]:
     names = ("row", "column") if len(rates.one.sides) == 2 else ("plane", "row", "column")
     found = []
     for axis, (name, b, S) in enumerate(zip(names, rates.one.sides, rates.one.spatial_shape, strict=True)):
-        along = np.moveaxis(rates.counts, axis, 0).reshape(S, -1).any(axis=1)
+        along: Mask = np.any(np.moveaxis(rates.counts, axis, 0).reshape(S, -1), axis=1)
         others = math.prod(rates.one.sides) // b
         chance = (1 - float(rates.of(np.asarray(others))[0])) ** rates.masks  # in the middle of a border
         if chance > _SHARE or not along.any():
@@ -551,7 +557,10 @@ def seeds(box: Box) -> tuple[Rates | None, bool, list[float]]:
         box.cannot("gamma_rule", f"gamma cannot be read, because {reason}")
         return None if box.rateless else rates, False, dropped
     oblong = []
-    for shape in ((one.spatial_shape[0] - 8, *one.spatial_shape[1:]), (*one.spatial_shape[:-1], one.spatial_shape[-1] - 8)):
+    for shape in (
+        (one.spatial_shape[0] - 8, *one.spatial_shape[1:]),
+        (*one.spatial_shape[:-1], one.spatial_shape[-1] - 8),
+    ):
         b: Any = one.block_size if max(one.sides) * 2 <= min(shape) else 3
         for other in box.find([Map(shape, b, 0.5)])[:1]:
             try:
@@ -595,7 +604,9 @@ def _regions(box: Box, rates: Rates, oblong: Sequence[Rates]) -> list[Rates]:
         elif there:
             elsewhere.append(f"never reaches {', '.join(there)} on {where(other.one)}")
         else:
-            elsewhere.append(f"has other rates: {other.uneven}" if other.uneven else f"{begins(other)[0]} on {where(other.one)}")
+            elsewhere.append(
+                f"has other rates: {other.uneven}" if other.uneven else f"{begins(other)[0]} on {where(other.one)}"
+            )
     if len(regions) == 1 and not never and elsewhere:
         text = f"{regions[0]} on {where(rates.one)}, but on oblong maps it {'; '.join(elsewhere)}"
         box.learn("seed_region", [], text)
@@ -615,7 +626,9 @@ def _gamma_rule(box: Box, measured: Sequence[Rates]) -> None:
         given = box.candidates(gamma_rule=[rule], even_extra_cell=["before"], oversize_block=["refused"])
         one = rates.one
         return any(
-            rates.gamma[1] <= seed_probability(one.drop_prob, one.block_size, one.spatial_shape, convention=rules) <= rates.gamma[2]
+            rates.gamma[1]
+            <= seed_probability(one.drop_prob, one.block_size, one.spatial_shape, convention=rules)
+            <= rates.gamma[2]
             for rules in given
         )
 
@@ -628,11 +641,13 @@ def _gamma_rule(box: Box, measured: Sequence[Rates]) -> None:
     if fits:
         box.learn("gamma_rule", fits, f"{' or '.join(fits)}: {told}")
         return
-    square = [rule for rule in CHOICES["gamma_rule"] if agrees(rule, first)]
-    if square:
-        other = next(rates for rates in measured if not any(agrees(rule, rates) for rule in square))
-        told += f"; on {where(other.one)}, drop_prob {other.one.drop_prob}, between {other.gamma[1]:.6g} and {other.gamma[2]:.6g}"
-        told = f"{' or '.join(square)} on {where(one)} alone: {told}"
+    if square := [rule for rule in CHOICES["gamma_rule"] if agrees(rule, first)]:
+        others = [
+            f"on {where(rates.one)}, drop_prob {rates.one.drop_prob}, "
+            f"between {rates.gamma[1]:.6g} and {rates.gamma[2]:.6g}"
+            for rates in measured[1:]
+        ]
+        told = f"{' or '.join(square)} on {where(one)} alone: {told}; {'; '.join(others)}"
     else:
         told = f"{told}, {estimate / expected:.3g} times that"
     box.learn("gamma_rule", [], f"no published rule; {told}")
@@ -689,7 +704,11 @@ def even_blocks(box: Box) -> None:
     if shapes:
         box.learn(name, [], f"neither: {'; '.join(f'with block {b} {text}' for b, text in shapes.items())}")
     elif refused and answered:
-        box.learn(name, [], f"block {next(iter(refused))} is refused, {where(answered[0])} is not: {next(iter(refused.values()))}")
+        box.learn(
+            name,
+            [],
+            f"block {next(iter(refused))} is refused, {where(answered[0])} is not: {next(iter(refused.values()))}",
+        )
     elif refused:
         box.learn(name, ["refused"], f"refused: {next(iter(refused.values()))}")
     elif not answered:
@@ -707,7 +726,9 @@ def _anchor(box: Box, answered: Sequence[Map]) -> None:
             if rare.block_size != one.block_size:
                 continue
             if wrong := _ill_formed(box, rare, see_regions(box.masks(rare, 1500), rare.sides)):
-                box.learn(name, [], f"neither: {wrong}") if box.notes and wrong in box.notes[-1] else box.cannot(name, wrong)
+                box.learn(name, [], f"neither: {wrong}") if box.notes and wrong in box.notes[-1] else box.cannot(
+                    name, wrong
+                )
                 return
     if not box.values("seed_region"):
         box.cannot(name, "seeds of odd blocks lie where no published rule has them")
@@ -740,50 +761,56 @@ def takes_sides(box: Box) -> bool:
 def oversize(box: Box) -> None:
     """What happens to a block larger than the map: refused, or the rule whose exact rates agree with what is seen."""
     name = "oversize_block"
-    side = 5 if box.ndim == 2 else 3
-    square, oblong = (side,) * box.ndim, (side, *(side + 2,) * (box.ndim - 1))
-    refusals: dict[str, str] = {}
-    seen: list[tuple[Map, NDArray[np.int64], int]] = []
-    even = box.values("even_extra_cell") not in ((), ("refused",))  # a block that is wrong without being too large
-    for shape, b in ((square, side + 2), (oblong, side + 2), (square, side + 4), (square, side + 1)):
-        one = Map(shape, b, 0.3)
-        if b % 2 == 0 and not even:
-            continue
-        try:
-            masks = box.masks(one, 10_000)
-        except NotFor:
-            continue
-        except (Refused, Unreadable) as error:
-            refusals.setdefault(why(error), where(one))
-            if isinstance(error, Unreadable):
-                box.learn(name, [], f"none of the published rules: {why(error)}, on {where(one)}")
-                return
-        else:
-            seen.append((one, np.count_nonzero(masks, axis=0), len(masks)))
-    told = "; ".join(f"{place} is refused: {text}" for text, place in refusals.items())
-    if not seen:
-        if refusals:
-            box.learn(name, ["refused"], f"refused: {next(iter(refusals))}")
-        else:
-            box.cannot(name, "the backend says that it is not for larger blocks")
-        return
-    places = ", ".join(where(one) for one, _, _ in seen) + (f"; {told}" if told else "")
-    nothing = not any(counts.any() for _, counts, _ in seen)
-    if nothing and not box.illegible and not box.rateless:
+    seen, refusals, ill_shaped = _larger_blocks(box)
+    if ill_shaped:
+        box.learn(name, [], f"none of the published rules: {ill_shaped}")
+    elif not seen and refusals:
+        box.learn(name, ["refused"], f"refused: {refusals[0]}")
+    elif not seen:
+        box.cannot(name, "the backend says that it is not for larger blocks")
+    elif box.illegible or box.rateless:
+        box.cannot(name, box.illegible or box.rateless)
+    else:
+        _rule_for_oversize(box, seen, "; ".join([", ".join(where(one) for one, _, _ in seen), *refusals]))
+
+
+def _rule_for_oversize(box: Box, seen: Sequence[_Counted], places: str) -> None:
+    name = "oversize_block"
+    if not any(counts.any() for _, counts, _ in seen):
         box.learn(name, ["nothing_dropped"], f"nothing_dropped: nothing is dropped on {places}")
-    elif box.illegible or box.rateless or box.single:
-        box.cannot(name, box.illegible or box.rateless or "a map has one block at most")
+    elif box.single:
+        box.cannot(name, "a map has one block at most")
     elif not box.values("gamma_rule") or not box.values("seed_region"):
         box.cannot(name, "it is told by rates, and those of smaller blocks follow no published rule")
     else:
-        rules = [rule for rule in CHOICES[name] if rule not in ("refused", "nothing_dropped") and _explains(box, rule, seen)]
-        if rules:
-            box.learn(name, rules, f"{' or '.join(rules)}: rates of cells on {places}")
-        else:
-            box.learn(name, [], f"none of the published rules: rates of cells on {places}")
+        told_by_rates = [rule for rule in CHOICES[name] if rule not in ("refused", "nothing_dropped")]
+        rules = [rule for rule in told_by_rates if _explains(box, rule, seen)]
+        what = " or ".join(rules) or "none of the published rules"
+        box.learn(name, rules, f"{what}: rates of cells on {places}")
 
 
-def _explains(box: Box, rule: str, seen: Sequence[tuple[Map, NDArray[np.int64], int]]) -> bool:
+def _larger_blocks(box: Box) -> tuple[list[_Counted], list[str], str]:
+    """What was counted, what was refused and how, and what came that is no output."""
+    side = 5 if box.ndim == 2 else 3
+    square, oblong = (side,) * box.ndim, (side, *(side + 2,) * (box.ndim - 1))
+    larger = [(square, side + 2), (oblong, side + 2), (square, side + 4)]
+    if box.values("even_extra_cell") not in ((), ("refused",)):  # or it is wrong without being too large
+        larger.append((square, side + 1))
+    refusals: dict[str, str] = {}
+    seen: list[_Counted] = []
+    for one in (Map(shape, b, 0.3) for shape, b in larger):
+        with contextlib.suppress(NotFor):
+            try:
+                masks = box.masks(one, 10_000)
+                seen.append((one, np.count_nonzero(masks, axis=0), len(masks)))
+            except Refused as error:
+                refusals.setdefault(why(error), f"{why(error)} ({where(one)})")
+            except Unreadable as error:
+                return seen, list(refusals.values()), f"{why(error)}, on {where(one)}"
+    return seen, list(refusals.values()), ""
+
+
+def _explains(box: Box, rule: str, seen: Sequence[_Counted]) -> bool:
     """Whether some convention with this rule, and with what is known otherwise, gives all these rates."""
     anchors_ = [value for value in box.values("even_extra_cell") if value != "refused"] or ["before"]
     for rules in box.candidates(oversize_block=[rule], even_extra_cell=anchors_):
@@ -833,7 +860,9 @@ def scale(box: Box) -> None:
         draws += 1
         with np.errstate(all="ignore"):
             ratio = y.astype(np.float64) / x.astype(np.float64)
-            factors: dict[str, Any] = {name: np.mean(kept, axis=over, keepdims=True) ** -1.0 for name, over in counted.items()}
+            factors: dict[str, Any] = {
+                name: np.mean(kept, axis=over, keepdims=True) ** -1.0 for name, over in counted.items()
+            }
         factors |= {"none": 1.0, "keep_prob": 1 / (1 - one.drop_prob)}
         # Counts over other cells differ by more. What is wrong beyond, the check of the scale tells.
         coarse = max(1e-4, 16 * float(ulp(np.asarray(1.0), coarser(x.dtype, y.dtype))))

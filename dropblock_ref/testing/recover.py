@@ -380,9 +380,7 @@ def _check_bias(run: Run, x: NDArray[Any], y: NDArray[Any], one: Map, call: str)
     rules, layout = run.backend.rules, run.layout(x)
     kept = np.logical_not(run.dropped(x, y))
     counted = one_of_each(kept, rules, layout)
-    factor = reference_scale(
-        counted, drop_prob=one.drop_prob, data_format=run.backend.data_format, convention=rules
-    )
+    factor = reference_scale(counted, drop_prob=one.drop_prob, data_format=run.backend.data_format, convention=rules)
     expected = float(np.mean(np.broadcast_to(factor, x.shape)[kept]))
     seen = float(np.mean(y[kept].astype(np.float64) / x[kept].astype(np.float64)))
     off = (seen - expected) / float(ulp(np.asarray(expected), coarser(x.dtype, y.dtype)))

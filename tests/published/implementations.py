@@ -1,14 +1,15 @@
-"""Published implementations of DropBlock, written down from descriptions of what they do, each with the truth about it.
+"""Published implementations of DropBlock, written down from descriptions of what they do, each with the truth "
+"about it.
 
-Small and in NumPy: what counts is which cells they drop, how often, and what the others are multiplied by. `NONE` stands
-for what no value of a field describes.
+Small and in NumPy: what counts is which cells they drop, how often, and what the others are multiplied by. `NONE`
+stands for what no value of a field describes.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,8 @@ def published(
     odd_shapes: bool = False,
     **fields: Any,
 ) -> Callable[[Drop], Drop]:
-    """Decorator: enter an implementation by the cells that it drops; `even`, `fits`: whether only such blocks are taken."""
+    """Decorator: enter an implementation by the cells that it drops; `even`, `fits`: whether only such blocks "
+    "are taken."""
 
     def enter(drop: Drop) -> Drop:
         def make() -> Backend:
@@ -78,7 +80,7 @@ def published(
                     return np.asarray(x * kept * np.asarray(factor, dtype=x.dtype), dtype=x.dtype)
 
             # Nobody asks for a keep_prob of 0, by which some divide.
-            accepts = (lambda shape, block_size, p: p < 1) if scale is by_keep_prob else None
+            accepts = (lambda *asked: asked[2] < 1) if scale is by_keep_prob else None
             return Backend(name=drop.__name__, forward=forward, accepts=accepts)
 
         true = {"even_extra_cell": "refused"} if not even else {}
@@ -148,7 +150,8 @@ def not_at_all(_: Mask, __: float) -> float:
 
 
 @published(
-    "timm up to 1.0.22, drop_block_2d: seeds where blocks fit, but on oblong maps that region is made for the map lying on "
+    "timm up to 1.0.22, drop_block_2d: seeds where blocks fit, but on oblong maps that region is made for the "
+    "map lying on "
     "its side and read in the wrong order; one mask per channel; blocks clipped per axis",
     gamma=EQ_1,
     scale=over_all(1e-7, guarded=True),
@@ -227,7 +230,8 @@ def mmdetection(rng: Rng, shape: tuple[int, ...], drop_prob: float, block_size: 
 
 
 @published(
-    "PaddleDetection: eq. (1) axis by axis, every cell may be a seed, a mask per channel, NaN where all is dropped, odd "
+    "PaddleDetection: eq. (1) axis by axis, every cell may be a seed, a mask per channel, NaN where all is "
+    "dropped, odd "
     "blocks; of a larger block gamma comes out with two wrong signs",
     gamma=EQ_1,
     scale=over_all(0.0, guarded=False),
@@ -291,7 +295,8 @@ def unscaled(rng: Rng, shape: tuple[int, ...], drop_prob: float, block_size: int
 
 
 @published(
-    "MetaOptNet's ResNet12 and its copies: gamma from the first axis; the indices of seeds and of offsets are both repeated, "
+    "MetaOptNet's ResNet12 and its copies: gamma from the first axis; the indices of seeds and of offsets are "
+    "both repeated, "
     "so that of n seeds in a call each drops b^2 / gcd(n, b^2) of its cells",
     gamma=None,
     named=("blocks are not whole",),
@@ -361,7 +366,8 @@ def metalhead(rng: Rng, shape: tuple[int, ...], drop_prob: float, block_size: in
 
 
 @published(
-    "the article's PyTorch code: gamma from the last axis, every cell may be a seed; of an even block the output is larger",
+    "the article's PyTorch code: gamma from the last axis, every cell may be a seed; of an even block the "
+    "output is larger",
     gamma=EQ_1,
     scale=over_all(0.0, guarded=False),
     even=False,
@@ -380,7 +386,8 @@ def tutorial(rng: Rng, shape: tuple[int, ...], drop_prob: float, block_size: int
 
 
 @published(
-    "keras-drop-block: seeds from b // 2 to S - b // 2 - 1, so that odd blocks fit and even ones never reach the last row "
+    "keras-drop-block: seeds from b // 2 to S - b // 2 - 1, so that odd blocks fit and even ones never reach "
+    "the last row "
     "and column",
     gamma=EQ_1,
     fits=False,
@@ -417,7 +424,8 @@ def coarse_grid(rng: Rng, shape: tuple[int, ...], drop_prob: float, block_size: 
 
 
 @published(
-    "a port that cuts mask[y - b // 2 : y + b // 2 + 1]: odd blocks are right, even ones have b + 1 cells; every cell may be "
+    "a port that cuts mask[y - b // 2 : y + b // 2 + 1]: odd blocks are right, even ones have b + 1 cells; "
+    "every cell may be "
     "a seed",
     gamma=EQ_1,
     fits=False,
@@ -447,7 +455,8 @@ def odd_blocks_too_small(rng: Rng, shape: tuple[int, ...], drop_prob: float, blo
 
 
 @published(
-    "a port whose seeds are the upper left corners of blocks, on every cell: the first rows are dropped less, the last more",
+    "a port whose seeds are the upper left corners of blocks, on every cell: the first rows are dropped less, "
+    "the last more",
     gamma=EQ_1,
     fits=False,
     seed_region=NONE,
@@ -515,7 +524,9 @@ def warming_up() -> Backend:
         kept = ~fitting(stream[0], x.shape, eq_1(p, block_size, *x.shape[2:]), block_size)
         return np.asarray(x * kept * (kept.size / max(kept.sum(), 1)), dtype=x.dtype)
 
-    return Backend(name="mmdetection_warming_up", forward=forward, accepts=lambda shape, b: b % 2 == 1 and b <= min(shape))
+    return Backend(
+        name="mmdetection_warming_up", forward=forward, accepts=lambda shape, b: b % 2 == 1 and b <= min(shape)
+    )
 
 
 def attentive() -> Backend:

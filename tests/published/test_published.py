@@ -1,7 +1,7 @@
 """identify on published implementations: right, or "cannot be observed", on every field of every one.
 
-The streams and the seeds are fixed, so nothing is left to chance. By hand: `python -m tests.published.test_published 10`
-asks with ten seeds.
+The streams and the seeds are fixed, so nothing is left to chance. By hand, with ten seeds:
+`python -m tests.published.test_published 10`.
 """
 
 from __future__ import annotations
@@ -43,4 +43,4 @@ if __name__ == "__main__":
     for seed in range(int(sys.argv[1])):
         for one in PUBLISHED:
             for text in false_statements(one, identify(one.make(), seed=seed)):
-                print(f"seed {seed}, {one.name}: {text}")
+                print(f"seed {seed}, {one.name}: {text}")  # noqa: T201
