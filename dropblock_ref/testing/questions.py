@@ -568,10 +568,11 @@ def seeds(box: Box) -> tuple[Rates | None, bool, list[float]]:
             except _NO_OUTPUT:
                 continue
             oblong.append(measure(other, part, single=box.single))
+    readable = [rates, *_regions(box, rates, oblong)]
     clear = True
     if not anchors(rates):  # some cell in the middle may be covered less than is thought
-        clear, rates = begins(rates)[1], measure(one, calls, single=box.single, central=True)
-    readable = [rates, *_regions(box, rates, oblong)]
+        clear, readable = begins(rates)[1], [measure(one, calls, single=box.single, central=True)]
+        rates = readable[0]
     if not clear:
         box.cannot("gamma_rule", "gamma cannot be read, because it is not clear where seeds lie")
         return rates, False, dropped
@@ -623,6 +624,8 @@ def _gamma_rule(box: Box, measured: Sequence[Rates]) -> None:
     """Which rules give a gamma within the interval, on every map on which it can be read."""
 
     def agrees(rule: str, rates: Rates) -> bool:
+        if rule == "calibrated" and not box.values("seed_region"):
+            return False  # it follows from where seeds lie
         given = box.candidates(gamma_rule=[rule], even_extra_cell=["before"], oversize_block=["refused"])
         one = rates.one
         return any(

@@ -149,25 +149,31 @@ def not_at_all(_: Mask, __: float) -> float:
 # The implementations
 
 
+def unclipped_gamma(drop_prob: float, b: int, H: int, W: int) -> float:
+    """Eq. (1) with the clipped block in one place and the asked one in the other, as timm once had it."""
+    gamma = drop_prob * H * W / min(b, H, W) ** 2 / ((H - b + 1) * (W - b + 1))
+    if not 0 <= gamma <= 1:
+        raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={gamma}")
+    return gamma
+
+
 @published(
-    "timm up to 1.0.22, drop_block_2d: seeds where blocks fit, but on oblong maps that region is made for the "
-    "map lying on "
-    "its side and read in the wrong order; one mask per channel; blocks clipped per axis",
+    "timm 0.9 to 1.0.22, drop_block_2d: seeds where blocks fit, but on oblong maps that region is made for the map lying "
+    "on its side and read in the wrong order; one mask per channel; even blocks fail",
     gamma=EQ_1,
     scale=over_all(1e-7, guarded=True),
+    even=False,
     seed_region=NONE,
-    oversize_block="clip_each_axis",
+    oversize_block=NONE,
     epsilon=1e-7,
 )
 def timm_1_0_22(rng: Rng, shape: tuple[int, ...], drop_prob: float, block_size: int) -> Mask:
     H, W = shape[2:]
-    clipped = min(block_size, W), min(block_size, H)
-    gamma = drop_prob * W * H / (clipped[0] * clipped[1]) / ((W - clipped[0] + 1) * (H - clipped[1] + 1))
+    b = min(block_size, H, W)
     across, down = np.meshgrid(np.arange(W), np.arange(H), indexing="ij")
-    valid = (across >= clipped[0] // 2) & (across < W - (clipped[0] - 1) // 2)
-    valid &= (down >= clipped[1] // 2) & (down < H - (clipped[1] - 1) // 2)
-    seeds = (rng.random(shape) < gamma) & valid.reshape(H, W)
-    return grow_sides(seeds, (clipped[1], clipped[0]))
+    valid = (across >= b // 2) & (across < W - (b - 1) // 2) & (down >= b // 2) & (down < H - (b - 1) // 2)
+    seeds = (rng.random(shape) < unclipped_gamma(drop_prob, block_size, H, W)) & valid.reshape(H, W)
+    return grow(seeds, b // 2, (b - 1) // 2)
 
 
 def grow_sides(seeds: Mask, sides: tuple[int, int]) -> Mask:
@@ -184,19 +190,19 @@ def grow_sides(seeds: Mask, sides: tuple[int, int]) -> Mask:
 
 
 @published(
-    "timm up to 1.0.22, the layer's default (fast): every cell may be a seed, one mask per channel, odd blocks only",
+    "timm 0.9 to 1.0.22, the layer's default (fast): every cell may be a seed, one mask per channel, epsilon 1e-6; even "
+    "blocks fail, and so do blocks larger than one axis, whose gamma is negative",
     gamma=EQ_1,
-    scale=over_all(1e-7, guarded=True),
+    scale=over_all(1e-6, guarded=True),
     even=False,
     seed_region="everywhere",
-    oversize_block=NONE,  # a clipped block is even on some maps
-    epsilon=1e-7,
+    oversize_block=NONE,
+    epsilon=1e-6,
 )
 def timm_1_0_22_fast(rng: Rng, shape: tuple[int, ...], drop_prob: float, block_size: int) -> Mask:
     H, W = shape[2:]
-    h, w = min(block_size, H), min(block_size, W)
-    gamma = drop_prob * (H * W) / (h * w) / ((H - h + 1) * (W - w + 1))
-    return grow(rng.random(shape) < gamma, min(h, w) // 2, (min(h, w) - 1) // 2)
+    b = min(block_size, H, W)
+    return grow(rng.random(shape) < unclipped_gamma(drop_prob, block_size, H, W), b // 2, (b - 1) // 2)
 
 
 @published(
