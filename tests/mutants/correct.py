@@ -143,7 +143,9 @@ class DropBlock:
 
     def mask_shape(self, shape: Shape, /) -> Shape:
         samples, channels = shape[:2]
-        return (1 if self.rules.shared_samples else samples, 1 if self.rules.shared_channels else channels, *shape[2:])
+        if self.rules.shared_samples:
+            samples = min(samples, 1)
+        return (samples, 1 if self.rules.shared_channels else channels, *shape[2:])
 
     def draw(self, rng: np.random.Generator, shape: Shape, gamma: float, eligible: Box, /) -> Mask:
         """Seeds of this shape, on eligible cells only."""
