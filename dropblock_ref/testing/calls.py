@@ -67,7 +67,7 @@ class _Kept:
     check: str = "output_unmodified"
 
 
-def _is_plain(x: Array) -> bool:
+def is_plain(x: Array) -> bool:
     """Whether an array is one of its own, whose copy is as good."""
     return x.flags.c_contiguous and x.flags.writeable and x.base is None
 
@@ -108,7 +108,7 @@ class Calls:
         first = self._enter("forward", before, one, training)
         if first or x.size <= _ALWAYS_JUDGED:
             self._judge(y, note, readable)
-            if training and readable and how["seed"] is not None and _is_plain(x):
+            if training and readable and how["seed"] is not None and is_plain(x):
                 self._compare_draw(y, note, how["seed"], f"call {self.count}")
         return y
 
@@ -128,7 +128,7 @@ class Calls:
         (given, before), (above, above_before) = self._give(x), self._give(cotangent)
         how = {"training": training, "seed": seed if self.backend.reseeds else None}
         pair = self._call(partial(self.backend.vjp, given, above, one.drop_prob, one.block_size, **how), call)
-        note = _Notes(self, before, one, call, training=training, memory=cotangent if _is_plain(x) else x)
+        note = _Notes(self, before, one, call, training=training, memory=cotangent if is_plain(x) else x)
         if not isinstance(pair, tuple) or len(pair) != 2:
             self._unreadable(f"vjp must return (y, x_bar), and returned {describe(pair)}", note)
         y, x_bar = self._require(pair[0], "output of vjp", before, note), pair[1]
@@ -146,7 +146,7 @@ class Calls:
         earlier = len(self.found)
         self._judge(y, note, readable)
         sound = len(self.found) == earlier
-        if training and readable and how["seed"] is not None and _is_plain(x) and x.size <= _ALWAYS_JUDGED:
+        if sound and training and readable and how["seed"] is not None and is_plain(x) and x.size <= _ALWAYS_JUDGED:
             self._compare_draw(y, note, how["seed"], f"call {self.count}, of vjp,")
         if readable or not training:
             # An output that is wrong does not tell the factor; a derivative that agrees with it is right all the same.
@@ -238,7 +238,7 @@ class Calls:
 
     def _give(self, array: Array) -> tuple[Array, Array]:
         """What the backend gets, an array of its own where memory order does not matter; and what it must stay."""
-        return array.copy() if _is_plain(array) else array.view(), array.copy()
+        return array.copy() if is_plain(array) else array.view(), array.copy()
 
     def _keep(self, y: Array, call: str, given: tuple[Array, Array], dtype: str) -> Array:
         """A copy of the output, after a look at the arrays of the call before, which this one may have changed."""
@@ -365,16 +365,16 @@ class _Notes:
         """The check of what is special in this call; its fault may show there only."""
         shape, sides = self.one.spatial_shape, self.one.sides
         cells = int(np.prod(shape))
-        other = (shape, self.one.block_size) not in self.calls.ordinary
+        other = (shape, self.one.block_size) not in self.calls.ordinary and cells < LARGE_MAP
         for special, name in (
-            (not _is_plain(self.memory), "non_contiguous_input"),
+            (not is_plain(self.memory), "non_contiguous_input"),
             (self.one.drop_prob == 1, "drop_prob_one"),
             (cells >= LARGE_MAP and self.x.dtype.itemsize == 2, "low_precision"),
             (other and cells == 1, "one_cell_map"),
             (other and any(b > S for b, S in zip(sides, shape, strict=True)), "oversize_block"),
             (other and all(b == 1 for b in sides), "block_of_one"),
             (other and sides == shape, "block_of_map_size"),
-            (other and len(set(shape)) > 1 and cells < LARGE_MAP, "non_square_maps"),
+            (other and len(set(shape)) > 1, "non_square_maps"),
             (other and len(set(sides)) > 1, "per_axis_blocks"),
             (other and any(b % 2 == 0 for b in sides), "even_blocks"),
             (len(self.x) == 1 and cells < LARGE_MAP and not self.calls.one_sample, "batch_of_one"),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..arguments import describe_error
 from ..call import Layout, accepts_block, counted_axes, find_layout, own_masks
 from .backend import Backend
-from .calls import Calls, Refused, Unreadable
+from .calls import Calls, Refused, Unreadable, is_plain
 from .judge import Repetition, find_law
 from .maps import ANY_MAP, ANY_SETTING
 from .observation import Fault, make_input, read_dropped
@@ -221,7 +221,8 @@ class Run:
     def _remember(self, x: NDArray[Any], y: NDArray[Any], one: Map, seed: int | None, *, readable: bool) -> None:
         """The masks of a call, which must not come again; those of large calls are looked at where they are counted."""
         seed = seed if self.backend.reseeds else None
-        if not readable or not 0 < one.drop_prob < 1 or not 0 < x.size <= _MOST_CELLS_REMEMBERED:
+        few = 0 < x.size <= _MOST_CELLS_REMEMBERED
+        if not (readable and few and is_plain(x) and 0 < one.drop_prob < 1):
             self.repetition.skip(seed)
             return
         masks = np.moveaxis(self.dropped(x, y), self.layout(x).channel_axis, 1)

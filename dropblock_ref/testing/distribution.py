@@ -36,7 +36,7 @@ _CELLS_PER_CALL_IN_OTHER_DTYPES = 50_000  # a count of more may overflow in floa
 # Where the wanted precision takes more cells, a coarser one is judged: of a map's rate, and of the rates of its cells.
 _MOST_CELLS_FOR_RATE, _MOST_CELLS_FOR_CELLS = 120_000_000, 30_000_000
 # Draws are split into so many calls at least, so that calls can be compared with one another.
-_CALLS, _QUICK_CALLS, _FEW_CALLS = 108, 32, 4
+_CALLS, _QUICK_CALLS, _FEW_CALLS = 108, 40, 4
 _MOST_CALLS = 600  # where each has one mask, or those of its channels
 _MANY_CHANNELS = 130
 _SEEDS = (0, 1, 2, 16, 256, 2**16, 2**31, 2**31 + 1)  # after the run's own; some backends cut their seeds

@@ -66,8 +66,8 @@ def _judge_and_count(run: Run, maps: Sequence[Map]) -> Outcome:
     for one, dtype in itertools.product(maps, run.backend.dtypes):
         if dtype != run.dtype:
             run.forward(run.input(run.shape(2, 3, one.spatial_shape), dtype), one, seed=run.seed)
-    samples = 250 if run.quick else 5_000
-    channels = 1 if run.backend.rules.shared_channels else 8
+    samples, channels = (250, 8) if run.quick else (20_000, 2)
+    channels = 1 if run.backend.rules.shared_channels else channels
     for one in maps:
         compare_cell_rates(run, one, samples, channels, 1 / len(maps))
     return outcome
@@ -144,34 +144,37 @@ def bad_arguments(run: Run) -> Outcome:
 
 @check("recover", ANY_SETTING, after=("same_seed_same_output",))
 def scalar_types(run: Run) -> Outcome:
-    """NumPy's numbers and the int 1 are taken as drop_prob and block_size; what is refused is told."""
+    """Numbers of NumPy, ints as drop_prob and lists as block_size mean what other numbers mean, or are refused."""
     _unless_compiled(run)
-    one = _must_accept(run)
-    x = run.input(run.shape(2, 2, one.spatial_shape))
+    usual = _must_accept(run)
+    one = next((other for other in run.find(ANY_SETTING) if other.drop_prob not in (0.5, 1.0)), usual)
     p, b = one.drop_prob, one.block_size
-    given: list[tuple[str, Any, Any, Any]] = [
-        (f"drop_prob {kind.__name__}({p!r})", kind(p), b, float(kind(p))) for kind in (np.float32, np.float64)
+    # What is given, in words; drop_prob and block_size, and what they mean.
+    given: list[tuple[str, Map, Any, Any, Map]] = [
+        (f"drop_prob {kind.__name__}({p!r})", one, kind(p), b, replace(one, drop_prob=float(kind(p))))
+        for kind in (np.float32, np.float64)
     ]
     if isinstance(b, int):
-        given.append((f"block_size int64({b})", p, np.int64(b), p))
-    given += [
-        (f"drop_prob {number} as an int", number, b, float(number))
-        for number in (0, 1)
-        if run.backend.is_for(one.spatial_shape, b, float(number))
-    ]
+        given.append((f"block_size int64({b})", one, p, np.int64(b), one))
+    for number in (0, 1):
+        if run.backend.is_for(one.spatial_shape, b, float(number)):
+            meant = replace(one, drop_prob=float(number))
+            given.append((f"drop_prob {number} as an int", one, number, b, meant))
     for other in run.find(PER_AXIS_BLOCK)[:1]:
-        if other.spatial_shape == one.spatial_shape and isinstance(other.block_size, tuple):
-            given.append((f"block_size {list(other.block_size)} as a list", p, list(other.block_size), p))
+        if isinstance(other.block_size, tuple):
+            block = list(other.block_size)
+            given.append((f"block_size {block} as a list", other, other.drop_prob, block, other))
     refused = []
-    for what, drop_prob, block, plain in given:
-        same_block = tuple(block) if isinstance(block, list) else b
-        y, expected = (run.calls.attempt(x, *arguments) for arguments in ((drop_prob, block), (plain, same_block)))
+    for what, setting, drop_prob, block_size, meant in given:
+        x = run.input(run.shape(2, 2, setting.spatial_shape))
+        y = run.calls.attempt(x, drop_prob, block_size)
+        expected = run.calls.attempt(x, meant.drop_prob, meant.block_size)
         if y is None:
             refused.append(what)
-        elif (run.backend.reseeds or not plain) and not _alike(y, expected):
+        elif (run.backend.reseeds or not meant.drop_prob) and not _alike(y, expected):
             raise CheckFailure(
-                f"{what} must mean what drop_prob {plain!r} and block_size {same_block!r} mean, but with the same "
-                f"seed the output is another one\non {one}\nreproduce: {run.check_call()}"
+                f"{what} must mean what drop_prob {meant.drop_prob!r} and block_size {meant.block_size!r} mean, but "
+                f"with the same seed the output is another one\non {setting}\nreproduce: {run.check_call()}"
             )
     return Outcome("refused: " + ", ".join(refused) if refused else "taken", reported=bool(refused))
 

@@ -6,6 +6,7 @@ This is the second of the oracle's levels, and the first when the seeds are know
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -264,26 +265,27 @@ def find_value_problem(
         if len(products) > 1:
             beyond = np.maximum(np.minimum(*products) - wide_y, wide_y - np.maximum(*products))
         overflowed = expected.astype(dtype).astype(np.float64)  # a product may leave the range of the dtype
-    near = (beyond <= MAX_ULPS * ulp(expected, dtype)) | (wide_y == overflowed) | (np.isnan(x) & np.isnan(y))
+    no_number = (~np.isfinite(wide_y) & (wide_y == overflowed)) | (np.isnan(x) & np.isnan(y))
     mask = np.broadcast_to(mask, x.shape)
-    wrong = mask & ~near
+    wrong = mask & ~(no_number | (beyond <= MAX_ULPS * ulp(expected, dtype)))
+    if not wrong.any() and len(products) == 1:
+        return None
+    # If the kept cells of each map have one common ratio y / x, the factor is wrong; if not, the values are.
+    ratios, unsteady = _common_ratios(wide_x, wide_y, mask, layout, dtype)
+    unsteady &= ~no_number
+    wrong |= unsteady
     if not wrong.any():
         return None
-    sample, channel, cell = _where(wrong, layout)
+    sample, channel, cell = _where(unsteady if unsteady.any() else wrong, layout)
     index = layout.map_index(sample, channel)
-    kept = mask[index]
-    # If the kept cells of the map have one common ratio y / x, the factor is wrong; if not, the values are.
-    with np.errstate(all="ignore"):
-        ratio = float(np.median(wide_y[index][kept] / wide_x[index][kept]))
-        common = wide_x[index][kept] * ratio
-        steady = np.abs(wide_y[index][kept] - common) <= 2 * MAX_ULPS * ulp(common, dtype)
+    ratio = float(ratios[index].flat[0])
     shown = map_picture(mask, wrong, layout)
     where = f"{np.count_nonzero(wrong)} of {np.count_nonzero(mask)} kept cells"
     place = f"sample {sample}, channel {channel}"
     full = (sample, *_full_cell(layout, channel, cell))
     used = float(np.broadcast_to(factors[0], x.shape)[full])
     ulps = f"{off[full] / ulp(expected[full], dtype):.3g} ulps of {dtype}"
-    if steady.all() and abs(ratio - used) > ulp(np.asarray(used), dtype):
+    if not unsteady.any() and abs(ratio - used) > ulp(np.asarray(used), dtype):
         right, seen = tell_apart(used, ratio)
         return Fault(
             "scale",
@@ -297,6 +299,18 @@ def find_value_problem(
         f"kept cells must be x * scale within {MAX_ULPS:g} ulps of {dtype}, but {where} differ by more, the first in "
         f"{place}, cell {cell}: x = {wide_x[full]:.9g}, expected {right}, seen {seen} ({ulps} off)\n{shown}",
     )
+
+
+def _common_ratios(
+    x: NDArray[np.float64], y: NDArray[np.float64], mask: NDArray[np.bool_], layout: Layout, dtype: np.dtype[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The median of y / x over the kept cells of each map, of x's shape, and the cells where it is not y / x."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # of maps without kept cells
+        ratios = np.nanmedian(np.where(mask, y / x, np.nan), axis=layout.spatial_axes, keepdims=True)
+        common = x * ratios
+        unsteady = mask & ~(np.abs(y - common) <= 2 * MAX_ULPS * ulp(np.nan_to_num(common), dtype))
+    return np.broadcast_to(ratios, x.shape), unsteady
 
 
 def tell_apart(expected: float, seen: float) -> tuple[str, str]:

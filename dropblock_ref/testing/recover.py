@@ -315,10 +315,8 @@ def scale(run: Run) -> Outcome:
 
 @check("recover", ANY_MAP, after=MASK)
 def values(run: Run) -> Outcome:
-    """Kept cells are x * scale to a few ulps of x's dtype, dropped cells are zero."""
-    outcome = _unless_nothing(run, _judge_ordinary(run))
-    run.require_sound((*MASK, "scale"))
-    return outcome
+    """Kept cells are x times the scale, or else another factor, to a few ulps of x's dtype; dropped cells are zero."""
+    return _unless_nothing(run, _judge_ordinary(run))
 
 
 def _unless_half(backend: Backend) -> str | None:

@@ -63,7 +63,7 @@ def search(run: Run) -> Outcome:
     examples = (QUICK_EXAMPLES if run.quick or run.compiled else EXAMPLES) if run.examples is None else run.examples
     found, notes = find_failure(run, examples)
     if found is not None:
-        if found.bears is not None:
+        if found.bears not in (None, "supported_input"):  # a refusal is of this call alone
             run.file(Fault(found.bears, str(found), found.dtype or run.dtype))
         raise found
     text = f"{examples} calls that hypothesis drew, with derivatives and known seeds where the backend has them"

@@ -30,7 +30,7 @@ static double count_scale(const Bool *keep, long count, double epsilon, double a
     return count == 0 ? 1 : kept == 0 ? all_dropped : count / (kept + epsilon);
 }
 
-/* `shared` channels of x, which lie `step` entries apart, have one channel of the mask; samples may share all of it. */
+/* `shared` channels of x, `step` entries apart, have one channel of the mask; samples may share all of it. */
 static void multiply(const void *x, const Bool *keep, long mask_count, double scale, void *y, long count, long step,
                      long shared, int is_double)
 {
@@ -42,7 +42,6 @@ static void multiply(const void *x, const Bool *keep, long mask_count, double sc
 }
 
 static void fail(const char *why, const char *what) { fprintf(stderr, "dropblock: %s %s\n", why, what); exit(2); }
-
 /* Where the value of a field begins. The fields of a case are flat, and a case is one line. */
 static const char *field(const char *line, const char *key)
 {
@@ -128,8 +127,8 @@ static void run(const char *line, const char *vectors, const char *results)
     double drop_prob = atof(field(line, "drop_prob")), all_dropped = is(line, "all_dropped", "\"nan\"") ? NAN : 0;
     int identity = is(line, "training", "false") || drop_prob == 0;
     for (long i = 0; i < mask_count; i++) keep[i] = identity || !seeds[i];
-    double scale = identity ? 1 : by_keep_prob ? 1 / (1 - drop_prob)
-        : count_scale(keep, mask_count, atof(field(line, "epsilon")), all_dropped);
+    double by_count = count_scale(keep, mask_count, atof(field(line, "epsilon")), all_dropped);
+    double scale = identity ? 1 : by_keep_prob ? 1 / (1 - drop_prob) : by_count;
     save(results, name, "keep_mask.npy", "|b1", mask_shape_text, keep, mask_count);
     for (int k = 0; k < 2; k++) {
         load(vectors, name, k ? "cotangent.npy" : "x.npy", x, bytes);
@@ -138,7 +137,6 @@ static void run(const char *line, const char *vectors, const char *results)
     }
     free(seeds), free(keep), free(x), free(y);
 }
-
 int main(int argc, char **argv)
 {
     char line[4096];

@@ -272,7 +272,7 @@ class BlockOverChannels(DropBlock):
         return spread(super().dilate(seeds, block), 1, 0, 1)
 
 
-@dilation_bugs.plant("a block reaches into the next sample", "sample_independence map_rate cell_rates")
+@dilation_bugs.plant("a block reaches into the next sample", "batch_rates sample_independence map_rate cell_rates")
 class BlockOverSamples(DropBlock):
     def dilate(self, seeds: Mask, block: Block, /) -> Mask:
         return spread(super().dilate(seeds, block), 0, 0, 1)

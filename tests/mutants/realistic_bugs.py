@@ -145,8 +145,8 @@ class HoleInLargeBlocks(DropBlock):
 
 @realistic_bugs.plant(
     "even blocks of 8 and more have their extra cell after the seed",
-    "even_blocks legal_blocks search",
-    first="legal_blocks even_blocks search",
+    "even_blocks legal_blocks block_of_map_size search",
+    first="legal_blocks even_blocks block_of_map_size search",
     at=Case((2, 3, 28, 28), 8, 0.1),
 )
 class LargeEvenBlocksOtherAnchor(DropBlock):

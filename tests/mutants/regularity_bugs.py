@@ -73,8 +73,8 @@ class BalancedOverBatch(DropBlock):
 
 @regularity_bugs.plant(
     "the samples take steps of the golden ratio, a sequence of low discrepancy",
-    COUNTS,
-    first=COUNTS,
+    f"{COUNTS} repeated_draws",
+    first=f"{COUNTS} repeated_draws",
     at=Case((16, 2, 9, 9)),
 )
 class LowDiscrepancy(DropBlock):

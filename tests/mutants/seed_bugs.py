@@ -285,7 +285,7 @@ class ChannelsMirrored(DropBlock):
         return seeds
 
 
-@seed_bugs.plant("one mask is shared over the samples", "sample_independence")
+@seed_bugs.plant("one mask is shared over the samples", "repeated_draws sample_independence")
 class SharedOverSamples(DropBlock):
     def draw(self, rng: np.random.Generator, shape: Shape, gamma: float, eligible: Box, /) -> Mask:
         one = super().draw(rng, (min(shape[0], 1), *shape[1:]), gamma, eligible)
@@ -293,7 +293,10 @@ class SharedOverSamples(DropBlock):
 
 
 @seed_bugs.plant(
-    "one mask is shared over the samples", "sample_independence", convention="timm", data_format="channels_last"
+    "one mask is shared over the samples",
+    "repeated_draws sample_independence",
+    convention="timm",
+    data_format="channels_last",
 )
 class SharedOverSamplesAndChannels(SharedOverSamples):
     pass
@@ -326,7 +329,9 @@ class AllOrNothing(DropBlock):
         return super().bernoulli(rng, shape, gamma if gamma > 0.5 else twice)
 
 
-@seed_bugs.plant("the same mask comes at every call that does not reseed", "stream_goes_on call_independence")
+@seed_bugs.plant(
+    "the same mask comes at every call that does not reseed", "stream_goes_on repeated_draws call_independence"
+)
 class SameMaskEveryCall(DropBlock):
     def generator(self, seed: int | None, /) -> np.random.Generator:
         return super().generator(0 if seed is None else seed)
@@ -334,7 +339,7 @@ class SameMaskEveryCall(DropBlock):
 
 @seed_bugs.plant(
     "the mask of the first call is kept, as if frozen into a compiled graph, and seeds are ignored",
-    "stream_goes_on call_independence",
+    "stream_goes_on repeated_draws call_independence",
 )
 class FrozenMask(DropBlock):
     def generator(self, _: int | None, /) -> np.random.Generator:
@@ -342,7 +347,8 @@ class FrozenMask(DropBlock):
 
 
 @seed_bugs.plant(
-    "every second call that does not reseed repeats the mask of the one before", "stream_goes_on call_independence"
+    "every second call that does not reseed repeats the mask of the one before",
+    "stream_goes_on repeated_draws call_independence",
 )
 class EverySecondCallRepeats(DropBlock):
     repeat = False
@@ -357,7 +363,9 @@ class EverySecondCallRepeats(DropBlock):
         return rng
 
 
-@seed_bugs.plant("a call without a seed begins the stream of the last seed again", "stream_goes_on call_independence")
+@seed_bugs.plant(
+    "a call without a seed begins the stream of the last seed again", "stream_goes_on repeated_draws call_independence"
+)
 class RestartsLastSeed(DropBlock):
     last = 0
 
@@ -374,7 +382,7 @@ class SeedIgnored(DropBlock):
 
 @seed_bugs.plant(
     "a call without a seed reseeds NumPy's global stream with a constant and draws from it",
-    "stream_goes_on call_independence",
+    "stream_goes_on repeated_draws call_independence",
 )
 class ReseedsGlobalStream(DropBlock):
     def generator(self, seed: int | None, /) -> np.random.Generator:

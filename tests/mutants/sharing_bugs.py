@@ -174,8 +174,8 @@ class LastOfManyNeverDropped(DropBlock):
 
 @sharing_bugs.plant(
     "channels after the 32nd are never dropped",
-    "channel_sharing map_rate search",
-    first="channel_sharing map_rate search",
+    "batch_rates channel_sharing map_rate search",
+    first="batch_rates channel_sharing map_rate search",
     at=Case((4, 40, 9, 9)),
 )
 class ChannelsAfterThirtyTwoKept(DropBlock):

@@ -343,7 +343,7 @@ class KeepProbIsAsked(DropBlock):
 @verdict_bugs.plant(
     "the layouts are swapped: NHWC is taken for NCHW",
     ANSWERS,
-    first="legal_blocks channel_sharing evaluation_identity",
+    first="supported_input legal_blocks channel_sharing evaluation_identity",
     data_format="channels_last",
 )
 class LayoutsSwapped(DropBlock):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from dropblock_ref import CONVENTIONS, PAPER, drop_block, sample_seeds
 from dropblock_ref.testing import CheckResult, judge, make_input
-from dropblock_ref.testing.check import Map, Run
+from dropblock_ref.testing.check import Map, Run, settle
 from dropblock_ref.testing.judge import Law, Repetition, Tally
 from dropblock_ref.testing.oracle import CHECKS
 from tests.mutants.correct import DropBlock, Mask, Shape, make_backend
