@@ -179,7 +179,8 @@ class _Conventions(Mapping[str, Convention]):
 
 
 CONVENTIONS: Mapping[str, Convention] = _Conventions(
-    Convention(**dict(zip(_COLUMNS, row, strict=False))) for row in _ROWS  # few share samples
+    Convention(**dict(zip(_COLUMNS, row, strict=False)))
+    for row in _ROWS  # few share samples
 )
 PAPER = CONVENTIONS["paper"]
 

@@ -77,7 +77,9 @@ def test_a_foreign_program_does_what_every_convention_says(
     code, checks = verify(capsys, vectors, tmp_path / "results")
     assert (code, names_of(checks, "passed")) == (0, set(checks))
     cases = json.loads((vectors / "manifest.json").read_text("utf-8"))["cases"]
-    number = sum(case["dtype"] in ("float32", "float64") and case["scale_over"] in ("batch", "keep_prob") for case in cases)
+    number = sum(
+        case["dtype"] in ("float32", "float64") and case["scale_over"] in ("batch", "keep_prob") for case in cases
+    )
     assert checks["files"]["message"] == f"{3 * number} files"
     assert checks["replayed_mask"]["message"] == f"{number} cases"
 

@@ -158,7 +158,8 @@ def unclipped_gamma(drop_prob: float, b: int, H: int, W: int) -> float:
 
 
 @published(
-    "timm 0.9 to 1.0.22, drop_block_2d: seeds where blocks fit, but on oblong maps that region is made for the map lying "
+    "timm 0.9 to 1.0.22, drop_block_2d: seeds where blocks fit, but on oblong maps that region is made for "
+    "the map lying "
     "on its side and read in the wrong order; one mask per channel; even blocks fail",
     gamma=EQ_1,
     scale=over_all(1e-7, guarded=True),
@@ -190,7 +191,8 @@ def grow_sides(seeds: Mask, sides: tuple[int, int]) -> Mask:
 
 
 @published(
-    "timm 0.9 to 1.0.22, the layer's default (fast): every cell may be a seed, one mask per channel, epsilon 1e-6; even "
+    "timm 0.9 to 1.0.22, the layer's default (fast): every cell may be a seed, one mask per channel, epsilon "
+    "1e-6; even "
     "blocks fail, and so do blocks larger than one axis, whose gamma is negative",
     gamma=EQ_1,
     scale=over_all(1e-6, guarded=True),

@@ -37,8 +37,10 @@ TIES = {
 MODELLED = [name for name in CONVENTIONS if name != "calibrated"]
 
 
-@pytest.mark.parametrize("ndim", [2, 3])
-@pytest.mark.parametrize("name", MODELLED)
+@pytest.mark.parametrize(
+    ("name", "ndim"),
+    [*((name, 2) for name in MODELLED), *((name, 3) for name in ("paper", "timm", "dropblock", "bimm"))],
+)
 def test_a_correct_backend_is_recognised(name: str, ndim: int) -> None:
     data_format = "channels_last" if ndim == 3 else "channels_first"
     found = identify(make_backend(name, data_format, (ndim,), ("float32",)))
