@@ -200,7 +200,7 @@ def test_what_is_refused_is_not_told_by_the_words_of_a_message() -> None:
     answers = {answer.field: answer for answer in identify(Backend(name="mine", forward=forward)).answers}
     for field in ("even_extra_cell", "oversize_block"):
         assert answers[field].values == ("refused",)
-        assert answers[field].text == "refused: ValueError: the backend says that it is not for it"
+        assert answers[field].text.startswith("refused: ValueError: the backend says that it is not for it")
 
 
 def test_planted_differences_are_named() -> None:
