@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from dropblock_ref import CONVENTIONS, PAPER, drop_block, gamma
-from dropblock_ref.testing import Backend, Identification, identify
+from dropblock_ref.testing import Answer, Backend, Identification, identify
 from tests.mutants.correct import make_backend
 from tests.mutants.mutant import correct_twin
 from tests.mutants.mutants import MUTANTS
@@ -282,9 +282,11 @@ def test_the_text_names_ties_and_what_contradicts_the_nearest() -> None:
 
 
 def test_ties_are_grouped_by_what_they_contradict() -> None:
-    own = replace(PAPER, name="own", gamma_rule="last_axis", seed_region="fitting", even_extra_cell="refused")
-    found = identify(make_backend(own, "channels_first", (2,), ("float32",)))
-    assert str(found).startswith("correct own is nearest to convention 'tutorial' but for seed_region, all_dropped")
+    answers = (Answer("seed_region", (), "neither"), Answer("scale_over", ("sample",), "sample"))
+    contradictions = {"paper": ("scale_over",), "tpu": ("scale_over",), "timm": ("seed_region",)}
+    found = Identification("own", tuple(contradictions), (), None, "", answers, contradictions)
+    told = "own is nearest to convention 'paper' or 'tpu' but for scale_over; to 'timm' but for seed_region\n  (those joined"
+    assert str(found).startswith(told)
 
 
 def test_fields_that_decide_which_cells_drop_weigh_more_than_the_epsilon() -> None:
