@@ -283,10 +283,14 @@ def test_the_text_names_ties_and_what_contradicts_the_nearest() -> None:
 
 def test_ties_are_grouped_by_what_they_contradict() -> None:
     answers = (Answer("seed_region", (), "neither"), Answer("scale_over", ("sample",), "sample"))
-    contradictions = {"paper": ("scale_over",), "tpu": ("scale_over",), "timm": ("seed_region",)}
+    contradictions: dict[str, tuple[str, ...]] = {
+        "paper": ("scale_over",),
+        "tpu": ("scale_over",),
+        "timm": ("seed_region",),
+    }
     found = Identification("own", tuple(contradictions), (), None, "", answers, contradictions)
-    told = "own is nearest to convention 'paper' or 'tpu' but for scale_over; to 'timm' but for seed_region\n  (those joined"
-    assert str(found).startswith(told)
+    told = "own is nearest to convention 'paper' or 'tpu' but for scale_over; to 'timm' but for seed_region\n"
+    assert str(found).startswith(f"{told}  (those joined by 'or'")
 
 
 def test_fields_that_decide_which_cells_drop_weigh_more_than_the_epsilon() -> None:
