@@ -89,7 +89,6 @@ class LowDiscrepancy(DropBlock):
     "every second call has the random numbers of the one before, taken from 1",
     PAIRS,
     first="call_independence call_spread",
-    costly="a correlation of -0.5 of successive counts takes 190 calls to show",
     at=Case(seeds=(3, None)),
 )
 class CallsAntithetic(DropBlock):
