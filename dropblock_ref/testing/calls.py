@@ -131,12 +131,11 @@ class Calls:
         note = _Notes(self, before, one, call, training=training, memory=cotangent if is_plain(x) else x)
         if not isinstance(pair, tuple) or len(pair) != 2:
             self._unreadable(f"vjp must return (y, x_bar), and returned {describe(pair)}", note)
-        y, x_bar = self._require(pair[0], "output of vjp", before, note), pair[1]
-        x_bar = self._require(x_bar, "derivative", before, note, dtype=x.dtype)
-        if np.may_share_memory(y, x_bar) and y.size:
+        output = self._require(pair[0], "output of vjp", before, note)
+        derivative = self._require(pair[1], "derivative", before, note, dtype=x.dtype)
+        if np.may_share_memory(output, derivative) and output.size:
             self._unreadable("the output and the derivative must not share memory", note, "output_unmodified")
-        derivative = x_bar
-        y, x_bar = self._keep(y, call, (given, before), x.dtype.name), x_bar.copy()
+        y, x_bar = self._keep(output, call, (given, before), x.dtype.name), derivative.copy()
         self._kept.append(_Kept(above, above_before, call, "input_unmodified"))
         if not np.may_share_memory(derivative, given) and not np.may_share_memory(derivative, above):
             self._kept.append(_Kept(derivative, x_bar, call))

@@ -276,7 +276,7 @@ def channel_sharing(run: Run) -> Outcome:
                 nothing = not np.moveaxis(dropped, axis + 1, 0)[number].any()
                 if nothing and dropped.any():
                     run.calls.found.append(_untouched(run, one, name, number, draws))
-                    continue
+                    raise NotJudged(f"nothing is dropped in {name} {earlier} and {number}, see batch_rates")
                 raise CheckFailure(
                     f"{name} must draw masks of their own under convention {run.backend.rules.name!r}, but {name} "
                     f"{earlier} and {number} have the same in each of {draws} draws (by chance with probability at "

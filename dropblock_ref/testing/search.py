@@ -182,9 +182,7 @@ def _drawn(
     drawn = []
     ordinary = run.find(ANY_MAP)
     built = built or backend.settings or (Setting(),)
-    if (
-        run.compiled
-    ):  # one shape of each rank, that other checks use too: only the values and the order of memory change
+    if run.compiled:  # one shape of each rank, of other checks too: only values and the order of memory change
         built = tuple(
             Setting(one.spatial_shape, one.block_size, one.drop_prob, *run.batch(2, 3, one.spatial_shape))
             for one in ordinary
