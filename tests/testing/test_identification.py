@@ -19,6 +19,8 @@ from tests.mutants.correct import make_backend
 from tests.mutants.mutant import correct_twin
 from tests.mutants.mutants import MUTANTS
 
+pytestmark = pytest.mark.slow
+
 FIELDS = (
     "gamma_rule",
     "seed_region",
