@@ -150,6 +150,10 @@ def _drops_all(one: Map, rules: Convention) -> bool:
     return one.drop_prob == 1 and math.prod(one.spatial_shape) <= 28 * 28 and everything
 
 
+def _many_rows(one: Map, rules: Convention) -> bool:
+    return 2**6 <= math.prod(one.spatial_shape) <= 2**17 and _drops(one, rules)
+
+
 def _many_cells(one: Map, _: Convention) -> bool:
     return 2**16 <= math.prod(one.spatial_shape) <= 2**17
 
@@ -170,6 +174,7 @@ LARGE_MAP = Needs("setting that drops between 0.1 % and 98 %", LARGE, _drops, mo
 REALISTIC_MAP = Needs("setting that drops between 0.1 % and 98 %", REALISTIC, _drops, most=1, own=True)
 DESIGNED_MAP = Needs("map of at most 784 cells", (*DESIGNED, *DESIGNED_FURTHER), _small, most=1)
 HUGE_MAP = Needs("map of some 70,000 cells", MANY_CELLS, _many_cells, most=1)
+ROWS = Needs("map of 64 to 131,072 cells", MANY_CELLS, _many_rows, most=1, own=True, largest=True)
 REPLAYED = Needs("setting that drops between 0.1 % and 98 %", (*ORDINARY, *NON_SQUARE, *EVEN, *PER_AXIS), _drops)
 
 

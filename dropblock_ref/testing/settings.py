@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -50,6 +51,7 @@ class Needs:
     most: int = 2  # how many are taken of each rank where none of the preferred ones is accepted
     refused: bool = False  # whether the convention may refuse them
     own: bool = False  # whether it keeps its own setting where few shapes are wanted and an ordinary one would do
+    largest: bool = False  # whether, where none of the preferred ones is accepted, the largest maps are taken
 
 
 @dataclass
@@ -73,7 +75,9 @@ class Accepted:
                 others = (replace(one, drop_prob=p) for one, p in itertools.product(of_rank, _drop_probs(backend)))
                 likely = itertools.chain(others, _declared(backend, ndim))
                 tried = (one for one in likely if _is_tried(backend, one, needs, sure=False))
-                every = itertools.chain(tried, self._scan(ndim, refused=needs.refused))
+                every: Iterable[Map] = itertools.chain(tried, self._scan(ndim, refused=needs.refused))
+                if needs.largest:
+                    every = sorted(every, key=lambda one: math.prod(one.spatial_shape), reverse=True)
                 fit = (one for one in every if needs.holds(one, backend.rules))
                 accepted = list(itertools.islice(dict.fromkeys(itertools.islice(fit, 4 * needs.most)), needs.most))
             found += accepted

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -153,6 +155,10 @@ NOT_SHOWN: dict[str, tuple[str, ...]] = {
     # Within the 4 ulps that rounding may take.
     "epsilon": ("maps_of_16_32_64",),
 }
+
+
+# The mutants and the limits on which each of them shows, as `shows` finds them.
+SHOWS_ON: dict[str, list[str]] = json.loads(Path(__file__).with_name("shows_on.json").read_text(encoding="utf-8"))
 
 
 def cases(mutant: Mutant, limit: Limit) -> Iterator[Case]:

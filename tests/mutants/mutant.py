@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from dropblock_ref.convention import Convention
 from dropblock_ref.testing.backend import Backend
+from dropblock_ref.testing.oracle import run_checks
 from dropblock_ref.testing.report import Report
 
 from .case import Case
@@ -88,6 +89,15 @@ def complaints(mutant: Mutant, report: Report) -> list[str]:
     wrong += [f"fails {name}, which is right" for name in failed if name not in besides(mutant.caught_by)]
     passed = {result.name for result in report.results if result.status == "passed"}
     return wrong + [f"passes {name}" for name in sorted(passed & mutant.not_passed)]
+
+
+def first_failure(backend: Backend, checks: str | list[str] | None) -> Report:
+    """The report of a run that ends with the first failure, or of a whole run without one."""
+    progress = run_checks(backend, checks=checks)
+    for *_, result in progress:
+        if result is not None and result.status == "failed" and progress.report().failures:
+            break
+    return progress.report()
 
 
 def correct_twin(backend: Backend) -> Backend:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,12 +13,11 @@ from dropblock_ref.testing import CheckResult, Report
 from dropblock_ref.testing.oracle import CHECKS
 
 from .case import Case, answers
-from .fixed import LIMITS, cases, fixed, shows
+from .fixed import LIMITS, SHOWS_ON, cases, fixed, shows
 from .mutant import Mutant, complaints, correct_twin
 from .mutants import ALL, MUTANTS, NEW, NEW_KINDS
 
 LONG = bool(os.environ.get("DROPBLOCK_REF_LONG"))
-SHOWS_ON: dict[str, list[str]] = json.loads(Path(__file__).with_name("shows_on.json").read_text(encoding="utf-8"))
 
 
 def test_there_are_mutants_of_every_kind() -> None:
