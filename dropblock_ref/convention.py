@@ -13,10 +13,10 @@ from typing import Any
 from .arguments import check_choice, check_flag, check_instance, check_real, describe
 
 CHOICES = {
-    "gamma_rule": ("border_corrected", "uncorrected", "last_axis", "calibrated"),
+    "gamma_rule": ("border_corrected", "uncorrected", "last_axis", "first_axis", "calibrated"),
     "seed_region": ("fitting", "everywhere"),
     "even_extra_cell": ("before", "after", "refused"),
-    "oversize_block": ("refused", "clip_each_axis", "clip_to_smallest_axis", "unclipped"),
+    "oversize_block": ("refused", "clip_each_axis", "clip_to_smallest_axis", "unclipped", "nothing_dropped"),
     "scale_over": ("batch", "sample", "channel", "keep_prob", "none"),
     "all_dropped": ("zeros", "nan"),
 }
@@ -32,13 +32,14 @@ class Convention:
         Lower-case name, as used in `CONVENTIONS` and in messages.
     source : str
         Where the choices come from: paper, or package and version.
-    gamma_rule : {"border_corrected", "uncorrected", "last_axis", "calibrated"}
+    gamma_rule : {"border_corrected", "uncorrected", "last_axis", "first_axis", "calibrated"}
         How `gamma` follows from `drop_prob`, with S the map's sides, b the block's and d their number:
 
         - ``"border_corrected"``: eq. (1) of the paper, ``drop_prob / prod(b) * prod(S / (S - b + 1))``;
         - ``"uncorrected"``: ``drop_prob / prod(b)``;
         - ``"last_axis"``: eq. (1) as if every axis were the last one,
           ``drop_prob * (S[-1] / b[-1] / (S[-1] - b[-1] + 1))**d``;
+        - ``"first_axis"``: the same with the first one;
         - ``"calibrated"``: the gamma for which the expected dropped fraction is exactly `drop_prob`. No published
           package has it. Eq. (1) drops less, the more so the larger `drop_prob`; whoever compares block sizes, map
           sizes or Dropout itself at equal strength wants this one.
@@ -46,10 +47,11 @@ class Convention:
         Where a seed may lie: where its whole block lies in the map, or on every cell.
     even_extra_cell : {"before", "after", "refused"}
         On which side of the seed a block with an even side has its extra cell, or that such a block is refused.
-    oversize_block : {"refused", "clip_each_axis", "clip_to_smallest_axis", "unclipped"}
+    oversize_block : {"refused", "clip_each_axis", "clip_to_smallest_axis", "unclipped", "nothing_dropped"}
         What happens to a block larger than the map: it is refused; each side is clipped to its own axis of the map, or
         all sides to the smallest axis; or it stays as it is and sticks out, which only ``"uncorrected"`` with
-        ``"everywhere"`` gives a meaning.
+        ``"everywhere"`` gives a meaning; or no cell is eligible then, so that nothing
+        is dropped.
     shared_channels : bool
         Whether the channels of a sample share one mask.
     scale_over : {"batch", "sample", "channel", "keep_prob", "none"}
@@ -114,26 +116,40 @@ class Convention:
 
 # fmt: off
 _COLUMNS = ("name", "gamma_rule", "seed_region", "even_extra_cell", "oversize_block", "shared_channels",
-            "scale_over", "epsilon", "all_dropped", "source")
+            "scale_over", "epsilon", "all_dropped", "source", "shared_samples")
 _ROWS: tuple[tuple[Any, ...], ...] = (
   ("paper",            "border_corrected", "fitting",    "before",  "refused",               False, "batch", 0.0,
    "zeros", "Ghiasi, Lin, Le, NeurIPS 2018, arXiv:1810.12890, Algorithm 1 and eq. (1)"),
   ("tpu",              "border_corrected", "fitting",    "before",  "clip_each_axis",        False, "batch", 0.0,
    "nan", "the authors' TensorFlow ResNet for TPU, resnet_model.py, dropblock (square maps only)"),
   ("keras_cv",         "border_corrected", "fitting",    "before",  "clip_each_axis",        False, "batch", 0.0,
-   "nan", "keras-cv 0.9.0, keras_cv.layers.DropBlock2D"),
+   "nan", "keras-cv 0.8.2 to 0.9.0, keras_cv.layers.DropBlock2D"),
   ("dropblock",        "uncorrected",      "everywhere", "after",   "unclipped",             True,  "batch", 0.0,
    "nan", "dropblock 0.3.0 on PyPI, DropBlock2D and DropBlock3D"),
   ("tutorial",         "last_axis",        "everywhere", "refused", "refused",               False, "batch", 0.0,
    "nan", "the article's PyTorch code with max-pooling (2D maps only)"),
   ("torchvision",      "border_corrected", "fitting",    "refused", "clip_to_smallest_axis", False, "batch", 1e-6,
-   "zeros", "torchvision 0.28.0, torchvision.ops.drop_block2d and drop_block3d"),
+   "zeros", "torchvision 0.28.0 to 0.29.2, torchvision.ops.drop_block2d and drop_block3d"),
   ("timm",             "border_corrected", "everywhere", "before",  "clip_each_axis",        True,  "batch", 1e-7,
-   "zeros", "timm 1.0.31, timm.layers.drop_block_2d"),
+   "zeros", "timm 1.0.23 to 1.0.31, timm.layers.drop_block_2d"),
   ("timm_uncoupled",   "border_corrected", "everywhere", "before",  "clip_each_axis",        False, "batch", 1e-7,
-   "zeros", "timm 1.0.31, timm.layers.drop_block_2d with couple_channels=False"),
+   "zeros", "timm 1.0.23 to 1.0.31, timm.layers.drop_block_2d with couple_channels=False"),
+  ("timm_1_0_22",      "border_corrected", "fitting",    "refused", "clip_to_smallest_axis", False, "batch", 1e-7,
+   "zeros", "timm 0.9.16 to 1.0.22, timm.layers.drop_block_2d (square maps only)"),
+  ("bimm",             "border_corrected", "fitting",    "before",  "clip_each_axis",        False, "batch", 1e-7,
+   "zeros", "bimm, a port of timm to Rust, by default", True),
+  ("mmdetection",      "border_corrected", "fitting",    "refused", "refused",               False, "batch", 1e-6,
+   "zeros", "mmdetection 2.23 to 3.3, mmdet.models.layers.DropBlock, after its warm-up"),
+  ("paddle_detection", "border_corrected", "everywhere", "refused", "refused",               False, "batch", 0.0,
+   "nan", "PaddleDetection 2.0 to 2.8, ppdet.modeling.layers.DropBlock"),
+  ("tf2_dropblock",    "border_corrected", "fitting",    "before",  "refused",               False, "keep_prob", 0.0,
+   "nan", "TF2_DropBlock, and other ports to TensorFlow that divide by keep_prob"),
+  ("assembled_cnn",    "border_corrected", "fitting",    "before",  "refused",               False, "batch", 0.0,
+   "nan", "assembled-cnn, and others with one mask for all samples", True),
+  ("metaoptnet",       "first_axis",       "fitting",    "before",  "refused",               False, "batch", 0.0,
+   "nan", "MetaOptNet, ResNet12_embedding, and its copies in few-shot learning"),
   ("pytorch_toolbelt", "uncorrected",      "everywhere", "after",   "unclipped",             True,  "batch", 0.0,
-   "nan", "pytorch-toolbelt 0.8.0, pytorch_toolbelt.modules.dropblock"),
+   "nan", "pytorch-toolbelt 0.5.0 to 0.8.0, pytorch_toolbelt.modules.dropblock"),
   ("calibrated",       "calibrated",       "fitting",    "before",  "refused",               False, "batch", 0.0,
    "zeros", "dropblock_ref; like paper, but the expected dropped fraction is exactly drop_prob"),
 )
@@ -163,7 +179,8 @@ class _Conventions(Mapping[str, Convention]):
 
 
 CONVENTIONS: Mapping[str, Convention] = _Conventions(
-    Convention(**dict(zip(_COLUMNS, row, strict=True))) for row in _ROWS
+    Convention(**dict(zip(_COLUMNS, row, strict=False)))
+    for row in _ROWS  # few share samples
 )
 PAPER = CONVENTIONS["paper"]
 
