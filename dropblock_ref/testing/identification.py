@@ -62,7 +62,7 @@ def identify(backend: Backend, *, seed: int = 0) -> Identification:
     counted, legible = _ask(box)
     answers = tuple(box.answers[name] for name in FIELDS)
     contradictions = {name: contradicted(row, answers) for name, row in CONVENTIONS.items()}
-    heaviest = {name: _weight(wrong) for name, wrong in contradictions.items()}
+    heaviest = {name: _weight(CONVENTIONS[name], answers) for name in contradictions}
     nearest = tuple(name for name, weight in heaviest.items() if weight == min(heaviest.values()))
     if not any(answer.observed for answer in answers):
         nearest = ()
@@ -117,8 +117,17 @@ def contradicted(row: Convention, answers: tuple[Answer, ...]) -> tuple[str, ...
     return tuple(answer.field for answer in answers if getattr(row, answer.field) not in answer.values)
 
 
-def _weight(wrong: tuple[str, ...]) -> tuple[int, ...]:
-    return tuple(sum(_WEIGHTS.get(name, 1) == weight for name in wrong) for weight in (1, 2, 3))
+def _weight(row: Convention, answers: tuple[Answer, ...]) -> tuple[float, ...]:
+    """How much of what was seen a convention contradicts, the heaviest first; a half where square maps agree."""
+    wrong = [answer for answer in answers if getattr(row, answer.field) not in answer.values]
+    return tuple(
+        sum(
+            0.5 if getattr(row, answer.field) in answer.partly else 1.0
+            for answer in wrong
+            if _WEIGHTS.get(answer.field, 1) == weight
+        )
+        for weight in (1, 2, 3)
+    )
 
 
 def _fraction(counted: Rates | None, answers: tuple[Answer, ...]) -> str:

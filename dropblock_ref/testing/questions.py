@@ -44,6 +44,7 @@ _CELLS_PER_CALL, _CALLS = 1_000_000, 1_000
 _FEWEST = 20  # separate regions that say what a block is
 _LOOKED_AT = 500  # masks in which every dropped cell is held to blocks
 _ODD = (3, 5, 7, 1, 2)  # blocks in the order in which they are tried
+_SIDES = tuple(side for side in CHOICES["even_extra_cell"] if side != "refused")  # of the seed of an even block
 
 
 def choices(name: str) -> tuple[Any, ...]:
@@ -98,9 +99,9 @@ class Box:
         """A square map, or a cube."""
         return (in_2d if self.ndim == 2 else in_3d,) * self.ndim
 
-    def learn(self, name: str, values: Sequence[Any], text: str) -> None:
+    def learn(self, name: str, values: Sequence[Any], text: str, partly: Sequence[Any] = ()) -> None:
         """What was seen of a field: the values that agree with it, and the evidence."""
-        self.answers[name] = Answer(name, tuple(values), text)
+        self.answers[name] = Answer(name, tuple(values), text, partly=tuple(partly))
 
     def cannot(self, name: str, reason: str, values: Sequence[Any] | None = None) -> None:
         """Nothing is said of a field, or no more than that it has one of these values."""
@@ -127,7 +128,7 @@ class Box:
         x_seed: int | None = None,
     ) -> tuple[Array, Array]:
         """One call: x and y, as (samples, channels, *map)."""
-        if not self.backend.is_for(one.spatial_shape, one.block_size, one.drop_prob):
+        if not self.run.backend.is_for(one.spatial_shape, one.block_size, one.drop_prob):
             raise NotFor
         samples = min(samples, self.samples or samples)
         shape = self.run.shape(samples, max(channels, self.channels), one.spatial_shape)
@@ -485,7 +486,7 @@ def measure(one: Map, masks: Sequence[Mask], *, single: bool, central: bool = Fa
 def anchors(rates: Rates) -> list[tuple[str, str]]:
     """Which seed regions and anchors of even blocks agree with the rates of all cells."""
     fits = []
-    for region, anchor in itertools.product(CHOICES["seed_region"], ("before", "after")):
+    for region, anchor in itertools.product(CHOICES["seed_region"], _SIDES):
         rules = replace(PAPER, seed_region=region, even_extra_cell=anchor)
         along = coverage_along_axes(place_block(rates.one.block_size, rates.one.spatial_shape, rules))
         n = along[0]
@@ -616,7 +617,7 @@ def _regions(box: Box, rates: Rates, oblong: Sequence[Rates]) -> list[Rates]:
             )
     if len(regions) == 1 and not never and elsewhere:
         text = f"{regions[0]} on {where(rates.one)}, but on oblong maps it {'; '.join(elsewhere)}"
-        box.learn("seed_region", [], text)
+        box.learn("seed_region", [], text, partly=regions)
     elif len(regions) == 1 and not never:
         maps = f" and {len(same)} oblong maps" if same else ""
         text = {"fitting": "no block sticks out of the map", "everywhere": "blocks are cut at every border"}[regions[0]]
@@ -659,7 +660,7 @@ def _gamma_rule(box: Box, measured: Sequence[Rates]) -> None:
         told = f"{' or '.join(square)} on {where(one)} alone: {told}; {'; '.join(others)}"
     else:
         told = f"{told}, {estimate / expected:.3g} times that"
-    box.learn("gamma_rule", [], f"no published rule; {told}")
+    box.learn("gamma_rule", [], f"no published rule; {told}", partly=square)
 
 
 def _dependent(box: Box, one: Map, calls: Sequence[Mask]) -> str:
@@ -723,7 +724,7 @@ def even_blocks(box: Box) -> None:
     elif not answered:
         box.cannot(name, "the backend says that it is not for even blocks")
     elif box.illegible or box.rateless:
-        box.cannot(name, box.illegible or box.rateless)
+        box.cannot(name, box.illegible or box.rateless, _SIDES)
     else:
         _anchor(box, answered)
 
@@ -735,19 +736,17 @@ def _anchor(box: Box, answered: Sequence[Map]) -> None:
             if rare.block_size != one.block_size:
                 continue
             if wrong := _ill_formed(box, rare, see_regions(box.masks(rare, 1500), rare.sides)):
-                box.learn(name, [], f"neither: {wrong}") if box.notes and wrong in box.notes[-1] else box.cannot(
-                    name, wrong
-                )
+                box.learn(name, [], f"neither: {wrong}")
                 return
     if not box.values("seed_region"):
-        box.cannot(name, "seeds of odd blocks lie where no published rule has them")
+        box.cannot(name, "seeds of odd blocks lie where no published rule has them", _SIDES)
         return
     rates = measure(answered[-1], list(box.calls_of_masks(answered[-1], 8000)), single=box.single)
     told = f"{rates.masks} masks on {where(rates.one)}"
     fits = [pair for pair in anchors(rates) if pair[0] in box.values("seed_region")]
     values = [anchor for anchor in CHOICES[name] if anchor in [pair[1] for pair in fits]]
     if (rates.uneven or not fits) and not box.answers["seed_region"].observed:
-        box.cannot(name, "it is told by where seeds lie, which is not clear")
+        box.cannot(name, "it is told by where seeds lie, which is not clear", _SIDES)
     elif rates.uneven or not fits:
         box.learn(name, [], f"neither before nor after: {rates.uneven or 'it ' + begins(rates)[0]} ({told})")
     elif len(values) == 1:
@@ -777,22 +776,23 @@ def oversize(box: Box) -> None:
         box.learn(name, ["refused"], f"refused: {refusals[0]}")
     elif not seen:
         box.cannot(name, "the backend says that it is not for larger blocks")
-    elif box.illegible or box.rateless:
-        box.cannot(name, box.illegible or box.rateless)
     else:
         _rule_for_oversize(box, seen, "; ".join([", ".join(where(one) for one, _, _ in seen), *refusals]))
 
 
 def _rule_for_oversize(box: Box, seen: Sequence[_Counted], places: str) -> None:
     name = "oversize_block"
-    if not any(counts.any() for _, counts, _ in seen):
+    told_by_rates = [rule for rule in CHOICES[name] if rule not in ("refused", "nothing_dropped")]
+    some = any(counts.any() for _, counts, _ in seen)
+    if box.illegible or box.rateless:
+        box.cannot(name, box.illegible or box.rateless, told_by_rates if some else None)
+    elif not some:
         box.learn(name, ["nothing_dropped"], f"nothing_dropped: nothing is dropped on {places}")
     elif box.single:
-        box.cannot(name, "a map has one block at most")
+        box.cannot(name, "a map has one block at most", told_by_rates)
     elif not box.values("gamma_rule") or not box.values("seed_region"):
-        box.cannot(name, "it is told by rates, and those of smaller blocks follow no published rule")
+        box.cannot(name, "it is told by rates, and those of smaller blocks follow no published rule", told_by_rates)
     else:
-        told_by_rates = [rule for rule in CHOICES[name] if rule not in ("refused", "nothing_dropped")]
         rules = [rule for rule in told_by_rates if _explains(box, rule, seen)]
         what = " or ".join(rules) or "none of the published rules"
         box.learn(name, rules, f"{what}: rates of cells on {places}")
@@ -821,7 +821,7 @@ def _larger_blocks(box: Box) -> tuple[list[_Counted], list[str], str]:
 
 def _explains(box: Box, rule: str, seen: Sequence[_Counted]) -> bool:
     """Whether some convention with this rule, and with what is known otherwise, gives all these rates."""
-    anchors_ = [value for value in box.values("even_extra_cell") if value != "refused"] or ["before"]
+    anchors_ = [value for value in box.values("even_extra_cell") if value in _SIDES] or _SIDES[:1]
     for rules in box.candidates(oversize_block=[rule], even_extra_cell=anchors_):
         right = True
         for one, counts, masks in seen:
@@ -835,7 +835,8 @@ def _explains(box: Box, rule: str, seen: Sequence[_Counted]) -> bool:
 def steady(box: Box, rates: Rates, calls: Sequence[float]) -> None:
     """Whether calls that are made after all others drop as much as the first ones did."""
     parts = np.array_split(np.array(calls), 16)
-    again = np.array_split(np.array([float(masks.mean()) for masks in box.calls_of_masks(rates.one, rates.masks // 2)]), 16)
+    fractions = [float(masks.mean()) for masks in box.calls_of_masks(rates.one, rates.masks // 2)]
+    again = np.array_split(np.array(fractions), 16)
     first, later = ([float(part.mean()) for part in times if part.size] for times in (parts, again))
     # All of one kind are above all of the other by chance with this probability, if the order of calls means nothing.
     if 2 / math.comb(len(first) + len(later), len(first)) > _SHARE:

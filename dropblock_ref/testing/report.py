@@ -370,6 +370,8 @@ class Answer:
         What was seen, with its evidence.
     observed : bool
         Whether anything was seen; if not, the text says why it cannot be observed.
+    partly : tuple
+        Where no value agrees with all that was seen, those that agree with square maps.
 
     Examples
     --------
@@ -383,6 +385,7 @@ class Answer:
     values: tuple[Any, ...]
     text: str
     observed: bool = True
+    partly: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, repr=False)

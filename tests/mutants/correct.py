@@ -309,5 +309,6 @@ def make_backend(
         dtypes=dtypes,
         vjp=implementation.vjp if with_vjp else None,
         draw_seeds=implementation.draw_seeds if with_draw_seeds else None,
-        apply=implementation.apply if with_apply else None,
+        # Which is not given the drop_prob that the scale of some is made of.
+        apply=implementation.apply if with_apply and implementation.rules.scale_over != "keep_prob" else None,
     )
