@@ -79,9 +79,7 @@ def published(
                     factor = (scale or over_all(0.0, guarded=True))(kept, drop_prob)
                     return np.asarray(x * kept * np.asarray(factor, dtype=x.dtype), dtype=x.dtype)
 
-            # Nobody asks for a keep_prob of 0, by which some divide.
-            accepts = (lambda *asked: asked[2] < 1) if scale is by_keep_prob else None
-            return Backend(name=drop.__name__, forward=forward, accepts=accepts)
+            return Backend(name=drop.__name__, forward=forward)
 
         true = {"even_extra_cell": "refused"} if not even else {}
         true |= {"oversize_block": "refused"} if not fits else {}
