@@ -68,6 +68,8 @@ def identify(backend: Backend, *, seed: int = 0) -> Identification:
         nearest = ()
     differences = [
         f"{answer.field} {answer.text}; the paper's is {getattr(PAPER, answer.field)!r}"
+        if answer.observed
+        else f"{answer.field} is not {getattr(PAPER, answer.field)!r}; which it is {answer.text}"
         for answer in answers
         if getattr(PAPER, answer.field) not in answer.values
     ]

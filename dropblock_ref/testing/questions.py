@@ -507,7 +507,7 @@ def begins(rates: Rates) -> tuple[str, bool]:
         line = tuple(slice(None) if k == axis else size // 2 for k, size in enumerate(rates.one.spatial_shape))
         u, others = np.arange(S), math.prod(rates.one.sides) // b
         fits = []
-        for first, last in itertools.product(range(-b, b + 1), range(S - 2 * b, S + 1)):
+        for first, last in itertools.product(range(1 - b, b + 1), range(S - 2 * b, S)):
             n = np.maximum(np.minimum(u, last) - np.maximum(u - b + 1, first) + 1, 0)
             if rates.agree(rates.counts[line], n * others):
                 fits.append((first, last))

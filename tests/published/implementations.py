@@ -39,6 +39,7 @@ class Published:
     gamma: float | None  # that of drop_prob 0.1 on 28x28 with block 7
     named: tuple[str, ...] = ()  # what must be said besides the fields
     sound: bool = True  # whether there is nothing to say besides the fields
+    row: str = ""  # that of the table which it is; empty where it is none
 
 
 PUBLISHED: list[Published] = []
@@ -54,6 +55,7 @@ def published(
     even: bool = True,
     fits: bool = True,
     odd_shapes: bool = False,
+    row: str = "",
     **fields: Any,
 ) -> Callable[[Drop], Drop]:
     """Decorator: enter an implementation by the cells that it drops; `even`, `fits`: whether only such blocks "
@@ -83,7 +85,7 @@ def published(
 
         true = {"even_extra_cell": "refused"} if not even else {}
         true |= {"oversize_block": "refused"} if not fits else {}
-        PUBLISHED.append(Published(drop.__name__, truth, make, true | fields, gamma, named, sound))
+        PUBLISHED.append(Published(drop.__name__, truth, make, true | fields, gamma, named, sound, row))
         return drop
 
     return enter
@@ -208,6 +210,7 @@ def timm_1_0_22_fast(rng: Rng, shape: tuple[int, ...], drop_prob: float, block_s
 @published(
     "bimm: as timm once was, with the right region on oblong maps, and by default one mask for all samples",
     gamma=EQ_1,
+    row="bimm",
     scale=over_all(1e-7, guarded=True),
     oversize_block="clip_each_axis",
     shared_samples=True,
@@ -226,6 +229,7 @@ def bimm(rng: Rng, shape: tuple[int, ...], drop_prob: float, block_size: int) ->
 @published(
     "mmdetection, its warm-up over: odd blocks that fit, a mask per channel, epsilon 1e-6",
     gamma=EQ_1,
+    row="mmdetection",
     scale=over_all(1e-6, guarded=True),
     even=False,
     fits=False,
@@ -267,6 +271,7 @@ def resnest(rng: Rng, shape: tuple[int, ...], drop_prob: float, block_size: int)
 @published(
     "assembled-cnn (TensorFlow): seeds where blocks fit, one mask for all samples",
     gamma=EQ_1,
+    row="assembled_cnn",
     scale=over_all(0.0, guarded=False),
     fits=False,
     shared_samples=True,
@@ -279,6 +284,7 @@ def assembled_cnn(rng: Rng, shape: tuple[int, ...], drop_prob: float, block_size
 @published(
     "TF2_DropBlock: blocks that fit, a mask per channel, and the scale is 1 / keep_prob",
     gamma=EQ_1,
+    row="tf2_dropblock",
     scale=by_keep_prob,
     fits=False,
     scale_over="keep_prob",
@@ -328,6 +334,7 @@ def metaoptnet(rng: Rng, shape: tuple[int, ...], drop_prob: float, block_size: i
 @published(
     "a copy of MetaOptNet's with the pairing put right: gamma from the first axis, blocks that fit",
     gamma=EQ_1,
+    row="metaoptnet",
     fits=False,
     gamma_rule="first_axis",
     scale=over_all(0.0, guarded=False),

@@ -26,6 +26,8 @@ def false_statements(one: Published, found: Identification) -> list[str]:
             wrong.append(f"{answer.field} {answer.text}, but it is {true!r}")
     if found.gamma is not None and (one.gamma is None or not found.gamma[1] <= one.gamma <= found.gamma[2]):
         wrong.append(f"gamma {found.gamma}, but it is {one.gamma}")
+    if one.row and (found.nearest, found.contradictions[one.row]) != ((one.row,), ()):
+        wrong.append(f"nearest is {found.nearest}, but it is {one.row}")
     wrong += [f"nothing of {text!r}" for text in one.named if not any(text in note for note in found.unexplained)]
     return wrong + (list(found.unexplained) if one.sound else [])
 
