@@ -10,7 +10,7 @@ from ..arguments import check_instance, check_integer
 from ..convention import CONVENTIONS, PAPER, Convention
 from ..theory import expected_drop_fraction
 from . import questions
-from .backend import Backend
+from .backend import Backend, Setting
 from .oracle import CHECKS, check_backend
 from .questions import FIELDS, Box, Rates
 from .report import Answer, Identification
@@ -27,6 +27,7 @@ _INVARIANTS = (
 )
 # Which ask again, with fewer draws, what was asked here.
 _ASKED = frozenset({"map_rate", "call_independence"})
+_FEW = 16  # masks of a call, of which checks by chance would take a minute
 
 
 def identify(backend: Backend, *, seed: int = 0) -> Identification:
@@ -95,22 +96,25 @@ def _ask(box: Box) -> tuple[Rates | None, bool]:
     counted, legible = None, False
     calls: list[float] = []
     questions.access(box)
-    questions.legible(box)
-    if not box.illegible:
-        questions.sharing(box)
-        questions.dependence_on_x(box)
-        questions.blocks(box)
-        counted, legible, calls = questions.seeds(box)
-        questions.scale(box)
-        questions.all_dropped(box)
-        questions.epsilon(box)
-    questions.even_blocks(box)
-    questions.oversize(box)
-    if counted is not None:
-        questions.steady(box, counted, calls)
+    try:
+        questions.legible(box)
+        if not box.illegible:
+            questions.sharing(box)
+            questions.dependence_on_x(box)
+            questions.blocks(box)
+            counted, legible, calls = questions.seeds(box)
+            questions.scale(box)
+            questions.all_dropped(box)
+            questions.epsilon(box)
+        questions.even_blocks(box)
+        questions.oversize(box)
+        if counted is not None:
+            questions.steady(box, counted, calls)
+    except questions.NO_OUTPUT as error:  # of a call like others that were answered
+        box.notes.append(f"gives no output where it did before: {questions.why(error)}")
     for name in FIELDS:
         if name not in box.answers:
-            box.cannot(name, f"the backend {box.illegible}")
+            box.cannot(name, f"the backend {box.illegible or 'gives no output where it did before'}")
     return counted, legible and box.answers["gamma_rule"].observed
 
 
@@ -170,6 +174,8 @@ def _failed_checks(box: Box, nearest: tuple[str, ...], answers: tuple[Answer, ..
     seen = near if seen == near else replace(seen, name="seen")
     held = replace(box.backend, convention=seen, expected_failures={}, draw_seeds=None, apply=None)
     checks = [name for name in CHECKS if name not in _ASKED] if whole else [*_INVARIANTS]
+    if box.masks_in_a_call() < _FEW:
+        checks = [name for name in checks if not CHECKS[name].statistical]
     if not questions.takes_sides(box):
 
         def accepts(spatial_shape: tuple[int, ...], block_size: object, drop_prob: float) -> bool:
@@ -177,6 +183,8 @@ def _failed_checks(box: Box, nearest: tuple[str, ...], answers: tuple[Answer, ..
 
         held = replace(held, accepts=accepts)
         checks = [name for name in checks if name != "per_axis_blocks"]  # which would look for one among all settings
+    if held.settings is None and (box.samples or box.most_channels):
+        held = replace(held, settings=(Setting(samples=box.samples or None, channels=box.most_channels or None),))
     report = check_backend(held, checks=[*checks, "quick"], seed=box.seed)
     what = f"convention {near.name!r}" if seen is near else "what was seen"
     for result in report.failures:

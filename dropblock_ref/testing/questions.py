@@ -44,6 +44,8 @@ _CELLS_PER_CALL, _CALLS = 1_000_000, 1_000
 _FEWEST = 20  # separate regions that say what a block is
 _LOOKED_AT = 500  # masks in which every dropped cell is held to blocks
 _ODD = (3, 5, 7, 1, 2)  # blocks in the order in which they are tried
+# Tried after those, for backends that take few maps: side in 2D and in 3D, block, drop_prob.
+_OTHERS = ((28, 14, 7, 0.1), (32, 16, 3, 0.1), (64, 16, 7, 0.1))
 _SIDES = tuple(side for side in CHOICES["even_extra_cell"] if side != "refused")  # of the seed of an even block
 
 
@@ -58,7 +60,7 @@ class NotFor(Exception):  # noqa: N818  (an outcome, not an error)
 
 
 _Counted = tuple[Map, NDArray[np.int64], int]  # how often each cell was dropped in so many masks
-_NO_OUTPUT = (NotFor, Refused, Unreadable)
+NO_OUTPUT = (NotFor, Refused, Unreadable)
 
 
 def why(error: BaseException) -> str:
@@ -78,6 +80,8 @@ class Box:
     seed: int
     samples: int = 0  # the most in one call; 0 = any number
     channels: int = 1  # the fewest in one call
+    most_channels: int = 0  # 0 = any number
+    answered: list[Map] = field(default_factory=list)  # what is tried where nothing preferred is answered
     answers: dict[str, Answer] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)  # what no field of a convention can say
     illegible: str = ""  # why nothing is seen of masks
@@ -115,7 +119,8 @@ class Box:
 
     def find(self, preferred: Sequence[Map]) -> list[Map]:
         """Those settings that the backend is for; where it is for none, others with blocks that fit."""
-        return self.run.accepted.find(Needs("", tuple(preferred), _fits))
+        found = self.run.accepted.find(Needs("", tuple(preferred), _fits))
+        return [*found, *(one for one in self.answered if one not in found)]
 
     def draw(
         self,
@@ -130,8 +135,7 @@ class Box:
         """One call: x and y, as (samples, channels, *map)."""
         if not self.run.backend.is_for(one.spatial_shape, one.block_size, one.drop_prob):
             raise NotFor
-        samples = min(samples, self.samples or samples)
-        shape = self.run.shape(samples, max(channels, self.channels), one.spatial_shape)
+        shape = self.run.shape(*self.batch(one, samples, channels), one.spatial_shape)
         key = (shape, dtype or self.run.dtype, self.seed if x_seed is None else x_seed)
         if key not in self._given:
             self._given = {key: make_input(*key)}
@@ -142,30 +146,50 @@ class Box:
         inside = self.run.layout(x).inside
         return inside(x), inside(y)
 
+    def batch(self, one: Map, samples: int, channels: int) -> tuple[int, int]:
+        """So many samples and channels, or as near to that as it takes."""
+        samples = min(samples, self.samples or samples)
+        channels = max(min(channels, self.most_channels or channels), self.channels)
+        return self.run.batch(samples, channels, one.spatial_shape)
+
+    def answers_to(self, one: Map) -> bool:
+        """Whether anything comes."""
+        try:
+            self.draw(one, samples=2, seed=self.seed)
+        except NO_OUTPUT:
+            return False
+        return True
+
     def first(self, preferred: Sequence[Map]) -> Map:
         """The first setting that is answered."""
         error: Exception = NotFor()
         for one in self.find(preferred):
             try:
                 self.draw(one, samples=2, seed=self.seed)
-            except _NO_OUTPUT as found:  # noqa: PERF203
+            except NO_OUTPUT as found:  # noqa: PERF203
                 error = found
             else:
                 return one
         raise error
 
+    def masks_in_a_call(self) -> int:
+        """How many independent masks one call has, if many are asked for."""
+        given = self.batch(self.answered[0], 1024, 1024)
+        names = ("shared_samples", "shared_channels")
+        return math.prod(n for name, n in zip(names, given, strict=True) if self.values(name) == (False,))
+
     def calls_of_masks(self, one: Map, count: int) -> Iterator[Mask]:
-        """About so many independent masks, in 16 calls or more: what samples or channels share counts once."""
-        own_samples = self.samples != 1 and self.values("shared_samples") == (False,)
-        own_channels = self.values("shared_channels") == (False,)
+        """About so many independent masks, in 16 calls or more: what samples or channels share counts once.
+
+        In one call at least, and in so many at most that a backend with one mask in each takes seconds.
+        """
+        own_samples, own_channels = (self.values(name) == (False,) for name in ("shared_samples", "shared_channels"))
         most = max(1, min(count // 16, _CELLS_PER_CALL // math.prod(one.spatial_shape)))
-        samples = most if own_samples else 1
-        channels = most if own_channels and not own_samples else 1
-        for number in range(min(-(-count // most) if own_samples or own_channels else count, _CALLS)):
-            seed = self.seed if number == 0 else None
-            y = self.draw(one, samples=samples, channels=channels, seed=seed)[1]
-            dropped = dropped_cells(y)[: None if own_samples else 1, : None if own_channels else 1]
-            yield dropped.reshape(-1, *one.spatial_shape)
+        given = self.batch(one, most if own_samples else 1, most if own_channels and not own_samples else 1)
+        own = (given[0] if own_samples else 1, given[1] if own_channels else 1)
+        for number in range(min(-(-count // math.prod(own)), _CALLS)):
+            y = self.draw(one, samples=given[0], channels=given[1], seed=self.seed if number == 0 else None)[1]
+            yield dropped_cells(y)[: own[0], : own[1]].reshape(-1, *one.spatial_shape)
 
     def masks(self, one: Map, count: int) -> Mask:
         """About so many independent masks."""
@@ -201,25 +225,38 @@ def where(one: Map) -> str:
 def access(box: Box) -> None:
     """How many samples and channels it takes; raises ValueError where nothing is answered."""
     maps = box.find([Map(box.side(15, 8), b, 0.3) for b in _ODD])
+    others = [Map(box.side(*sides), b, p) for *sides, b, p in _OTHERS]
+    maps += [one for one in others if one not in maps]
     reasons: dict[str, str] = {}
     for channels, samples in itertools.product((1, 4, 64), (0, 1)):
         box.samples, box.channels = samples, channels
         for one in maps:
             try:
                 box.draw(one, samples=4, seed=box.seed)
-            except _NO_OUTPUT as error:  # noqa: PERF203
-                reasons.setdefault(why(error), f"{where(one)}, drop_prob {one.drop_prob}")
+            except NO_OUTPUT as error:
+                if not isinstance(error, NotFor):
+                    reasons.setdefault(why(error), f"{where(one)}, drop_prob {one.drop_prob}")
             else:
-                if samples == 1:
-                    box.notes.append("takes one sample at a time only")
-                if channels > 1:
-                    box.notes.append(f"takes no single channel; {channels} are answered")
-                return
+                box.answered.append(one)
+        if box.answered:
+            _most_channels(box)
+            return
     told = "; ".join(f"{text} (first on {place})" for text, place in list(reasons.items())[:3])
     raise ValueError(
         f"backend {box.backend.name!r} gives no output that can be looked at: "
         f"{told or 'it says that it is for none of the settings that identify tries'}"
     )
+
+
+def _most_channels(box: Box) -> None:
+    """Whether it takes four channels; and a note of what it does not take."""
+    try:
+        box.draw(box.answered[0], samples=4, channels=4, seed=box.seed)
+    except NO_OUTPUT:
+        box.most_channels = box.channels
+    box.notes += ["takes one sample at a time only"] * (box.samples == 1)
+    box.notes += [f"takes no single channel; {box.channels} are answered"] * (box.channels > 1)
+    box.notes += ["takes one channel only"] * (box.most_channels == 1)
 
 
 def legible(box: Box) -> None:
@@ -228,7 +265,7 @@ def legible(box: Box) -> None:
     for one in box.find([Map(box.side(15, 8), b, 0.3) for b in _ODD]):
         try:
             what, number = _look(box, one)
-        except _NO_OUTPUT:
+        except NO_OUTPUT:
             continue
         seen.setdefault(what, []).append(f"{number} cells on {where(one)}, drop_prob {one.drop_prob}")
     box.notes += [f"{what} ({'; '.join(places)})" for what, places in seen.items() if what]
@@ -299,8 +336,6 @@ def sharing(box: Box) -> None:
         box.notes.append(f"{box.rateless}: {len(masks)} calls, with 8 random seeds and without, on {where(one)}")
         for name in ("shared_channels", "shared_samples"):
             box.cannot(name, box.rateless)
-    if box.samples == 1 and "shared_samples" in box.answers and not box.rateless:
-        box.cannot("shared_samples", "it takes one sample at a time")
 
 
 def _same(masks: Mask, i: int, j: int) -> bool:
@@ -563,16 +598,18 @@ def seeds(box: Box) -> tuple[Rates | None, bool, list[float]]:
             box.learn("seed_region", [], f"neither: {reason}")
         box.cannot("gamma_rule", f"gamma cannot be read, because {reason}")
         return None if box.rateless else rates, False, dropped
-    oblong = []
+    oblong: list[Rates] = []
     for shape in (
         (one.spatial_shape[0] - 8, *one.spatial_shape[1:]),
         (*one.spatial_shape[:-1], one.spatial_shape[-1] - 8),
     ):
         b: Any = one.block_size if max(one.sides) * 2 <= min(shape) else 3
         for other in box.find([Map(shape, b, 0.5)])[:1]:
+            if other.spatial_shape in [known.one.spatial_shape for known in (rates, *oblong)]:
+                continue
             try:
                 part = list(box.calls_of_masks(other, 10_000))
-            except _NO_OUTPUT:
+            except NO_OUTPUT:
                 continue
             oblong.append(measure(other, part, single=box.single))
     readable = [rates, *_regions(box, rates, oblong)]
@@ -719,6 +756,8 @@ def even_blocks(box: Box) -> None:
             [],
             f"block {next(iter(refused))} is refused, {where(answered[0])} is not: {next(iter(refused.values()))}",
         )
+    elif refused and not box.answers_to(Map(box.side(15, 9), 3, 0.3)):
+        box.cannot(name, f"block 3 is refused on the same map, too ({next(iter(refused.values()))})")
     elif refused:
         box.learn(name, ["refused"], f"refused: {next(iter(refused.values()))}")
     elif not answered:
@@ -759,11 +798,7 @@ def _anchor(box: Box, answered: Sequence[Map]) -> None:
 
 def takes_sides(box: Box) -> bool:
     """Whether a block may have a size per axis."""
-    try:
-        box.draw(Map(box.side(15, 8), (3, 5, 3)[: box.ndim], 0.3), samples=2, seed=box.seed)
-    except _NO_OUTPUT:
-        return False
-    return True
+    return box.answers_to(Map(box.side(15, 8), (3, 5, 3)[: box.ndim], 0.3))
 
 
 def oversize(box: Box) -> None:
@@ -772,6 +807,8 @@ def oversize(box: Box) -> None:
     seen, refusals, ill_shaped = _larger_blocks(box)
     if ill_shaped:
         box.learn(name, [], f"none of the published rules: {ill_shaped}")
+    elif not seen and refusals and not _answers_without_excess(box):
+        box.cannot(name, f"such blocks, or such maps, are refused in any case ({refusals[0]})")
     elif not seen and refusals:
         box.learn(name, ["refused"], f"refused: {refusals[0]}")
     elif not seen:
@@ -796,6 +833,14 @@ def _rule_for_oversize(box: Box, seen: Sequence[_Counted], places: str) -> None:
         rules = [rule for rule in told_by_rates if _explains(box, rule, seen)]
         what = " or ".join(rules) or "none of the published rules"
         box.learn(name, rules, f"{what}: rates of cells on {places}")
+
+
+def _answers_without_excess(box: Box) -> bool:
+    """Whether the same block on a larger map, and a smaller block on the same map, are answered."""
+    side = box.side(5, 3)
+    return box.answers_to(Map(box.side(28, 14), side[0] + 2, 0.3)) and any(
+        box.answers_to(Map(side, b, 0.3)) for b in (3, 1)
+    )
 
 
 def _larger_blocks(box: Box) -> tuple[list[_Counted], list[str], str]:
@@ -907,7 +952,7 @@ def all_dropped(box: Box) -> None:
                     value = "zeros" if not y.any() else "nan"
                     box.learn(name, [value], f"{value} (drop_prob {p} on {where(one)})")
                     return
-        except _NO_OUTPUT:
+        except NO_OUTPUT:
             continue
     box.cannot(name, "no output with every cell dropped was had")
 
@@ -923,7 +968,7 @@ def epsilon(box: Box) -> None:
     for seed in range(box.seed, box.seed + 200):
         try:
             x, y = box.draw(Map(box.side(2, 2), 1, 0.6), seed=seed, dtype=dtype)
-        except _NO_OUTPUT:
+        except NO_OUTPUT:
             break
         own = slice(1 if over == {"channel"} else None)  # what is counted together
         x, y = x[:, own], y[:, own]
