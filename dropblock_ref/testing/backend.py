@@ -235,7 +235,7 @@ class Backend:
         return tuple(limits)
 
     def is_for(self, spatial_shape: tuple[int, ...], block_size: Any, drop_prob: float | None = None) -> bool:
-        """Whether it says that it is for this, by `settings` and `accepts`; a convention divides by no keep_prob of 0."""
+        """Whether it says that it is for this, by `settings` and `accepts`; nothing divides by a keep_prob of 0."""
         if drop_prob == 1 and self.rules.scale_over == "keep_prob":
             return False
         if self.settings is not None and not any(

@@ -41,6 +41,8 @@ FIELDS = tuple(one.name for one in fields(Convention) if one.name not in ("name"
 _ANYTHING = CONVENTIONS["dropblock"]  # which has a place for every block on every map
 _SHARE = ERROR / 20  # of the probability that an answer is wrong, for each test that it rests on
 _CELLS_PER_CALL, _CALLS = 1_000_000, 1_000
+_CELLS_PER_CALL_IN_HALF = 50_000  # a count of more may overflow
+_GRID = "blocks lie on a fixed grid"
 _FEWEST = 20  # separate regions that say what a block is
 _LOOKED_AT = 500  # masks in which every dropped cell is held to blocks
 _ODD = (3, 5, 7, 1, 2)  # blocks in the order in which they are tried
@@ -184,7 +186,8 @@ class Box:
         In one call at least, and in so many at most that a backend with one mask in each takes seconds.
         """
         own_samples, own_channels = (self.values(name) == (False,) for name in ("shared_samples", "shared_channels"))
-        most = max(1, min(count // 16, _CELLS_PER_CALL // math.prod(one.spatial_shape)))
+        cells = _CELLS_PER_CALL_IN_HALF if self.run.dtype in ("float16", "bfloat16") else _CELLS_PER_CALL
+        most = max(1, min(count // 16, cells // math.prod(one.spatial_shape)))
         given = self.batch(one, most if own_samples else 1, most if own_channels and not own_samples else 1)
         own = (given[0] if own_samples else 1, given[1] if own_channels else 1)
         for number in range(min(-(-count // math.prod(own)), _CALLS)):
@@ -233,7 +236,7 @@ def access(box: Box) -> None:
         for one in maps:
             try:
                 box.draw(one, samples=4, seed=box.seed)
-            except NO_OUTPUT as error:
+            except NO_OUTPUT as error:  # noqa: PERF203
                 if not isinstance(error, NotFor):
                     reasons.setdefault(why(error), f"{where(one)}, drop_prob {one.drop_prob}")
             else:
@@ -410,14 +413,14 @@ def blocks(box: Box) -> None:
         positions = [np.unique(axis) for axis in np.nonzero(seen.begins)]
         apart = [len(np.unique(axis % n)) == 1 and n > 1 for axis, n in zip(positions, b, strict=True)]
         if any(apart) and seen.number > 100:
-            text = f"blocks lie on a fixed grid: of {seen.number} separate ones on {where(one)} all begin at cells "
+            text = f"{_GRID}: of {seen.number} separate ones on {where(one)} all begin at cells "
             text += ", ".join(
                 f"{', '.join(map(str, axis[:4]))}{', ...' * (len(axis) > 4)} of axis {k}"
                 for k, axis in enumerate(positions)
                 if apart[k]
             )
             box.notes.append(text)
-            box.rateless = box.rateless or "blocks lie on a fixed grid"
+            box.rateless = box.rateless or _GRID
     dense = box.first([replace(one, drop_prob=0.3), one])
     masks = box.masks(dense, 4000)
     some = masks[masks.any(axis=tuple(range(1, masks.ndim)))]
@@ -588,78 +591,74 @@ def seeds(box: Box) -> tuple[Rates | None, bool, list[float]]:
     if not box.rateless:
         few = np.concatenate(calls)[:: max(1, rates.masks // 2000)]
         box.rateless = _ill_formed(box, one, see_regions(few, one.sides)) or _dependent(box, one, calls)
-    if box.rateless or rates.uneven:
-        reason = box.rateless or rates.uneven
-        if box.rateless == "blocks lie on a fixed grid":
-            box.learn("seed_region", [], "neither: blocks lie on a fixed grid")
-        elif box.rateless:
-            box.cannot("seed_region", reason)
+    if box.rateless:
+        if box.rateless == _GRID:
+            box.learn("seed_region", [], f"neither: {_GRID}")
         else:
-            box.learn("seed_region", [], f"neither: {reason}")
+            box.cannot("seed_region", box.rateless)
+        box.cannot("gamma_rule", f"gamma cannot be read, because {box.rateless}")
+        return None, False, dropped
+    fits = [] if rates.uneven else anchors(rates)
+    if not fits and (rates.uneven or not begins(rates)[1]):  # some of those in the middle may be covered less
+        rates = measure(one, calls, single=box.single, central=True)
+    same = _regions(box, rates, fits, _oblong(box, one) if fits else [])
+    reason = "a map has one block at most" if box.single else "it is not clear where seeds lie"
+    if box.single or not (fits or begins(rates)[1]):
         box.cannot("gamma_rule", f"gamma cannot be read, because {reason}")
-        return None if box.rateless else rates, False, dropped
-    oblong: list[Rates] = []
-    for shape in (
-        (one.spatial_shape[0] - 8, *one.spatial_shape[1:]),
-        (*one.spatial_shape[:-1], one.spatial_shape[-1] - 8),
-    ):
-        b: Any = one.block_size if max(one.sides) * 2 <= min(shape) else 3
-        for other in box.find([Map(shape, b, 0.5)])[:1]:
-            if other.spatial_shape in [known.one.spatial_shape for known in (rates, *oblong)]:
-                continue
-            try:
-                part = list(box.calls_of_masks(other, 10_000))
-            except NO_OUTPUT:
-                continue
-            oblong.append(measure(other, part, single=box.single))
-    readable = [rates, *_regions(box, rates, oblong)]
-    clear = True
-    if not anchors(rates):  # some cell in the middle may be covered less than is thought
-        clear, readable = begins(rates)[1], [measure(one, calls, single=box.single, central=True)]
-        rates = readable[0]
-    if not clear:
-        box.cannot("gamma_rule", "gamma cannot be read, because it is not clear where seeds lie")
         return rates, False, dropped
-    if box.single:
-        box.cannot("gamma_rule", "gamma cannot be read, because a map has one block at most")
-        return rates, False, dropped
-    _gamma_rule(box, readable)
+    _gamma_rule(box, [rates, *same])
     return rates, True, dropped
 
 
-def _regions(box: Box, rates: Rates, oblong: Sequence[Rates]) -> list[Rates]:
-    """The region of seeds; and those of the oblong maps on which it is the same, so that gamma can be read there."""
+def _oblong(box: Box, one: Map) -> list[Rates]:
+    """The rates on maps that are shorter along one axis."""
+    found: list[Rates] = []
+    for axis in (0, -1):
+        sides = list(one.spatial_shape)
+        sides[axis] -= 8
+        shape = tuple(sides)
+        b: Any = one.block_size if max(one.sides) * 2 <= min(shape) else 3
+        for other in box.find([Map(shape, b, 0.5)])[:1]:
+            if other.spatial_shape in (one.spatial_shape, *(known.one.spatial_shape for known in found)):
+                continue
+            with contextlib.suppress(*NO_OUTPUT):
+                found.append(measure(other, list(box.calls_of_masks(other, 10_000)), single=box.single))
+    return found
+
+
+def _regions(box: Box, rates: Rates, fits: Sequence[tuple[str, str]], oblong: Sequence[Rates]) -> list[Rates]:
+    """The region of seeds; and those of the oblong maps on which it is the same, so that gamma can be read there.
+
+    `fits` are the regions and anchors that agree with the rates of all cells.
+    """
     told = f"{rates.masks} masks on {where(rates.one)}"
-    fits = anchors(rates)
     regions = tuple(dict.fromkeys(region for region, _ in fits))
     never = untouched(rates)
-    for text in never:
-        box.notes.append(f"never reaches {text}, in {told}")
+    box.notes += [f"never reaches {text}, in {told}" for text in never]
+    same, elsewhere = [], []
+    for other in oblong:
+        if there := untouched(other):
+            elsewhere.append(f"never reaches {', '.join(there)} on {where(other.one)}")
+        elif other.uneven:
+            elsewhere.append(f"has other rates: {other.uneven}")
+        elif not any(pair in fits for pair in anchors(other)):
+            elsewhere.append(f"{begins(other)[0]} on {where(other.one)}")
+        else:
+            same.append(other)
     if never:
         box.cannot("seed_region", f"no block ever touched {', '.join(never)}")
     elif not fits:
         box.learn("seed_region", [], f"neither: it {begins(rates)[0]} ({told})")
     elif len(regions) > 1:
         box.cannot("seed_region", f"the rates of all cells agree with both ({told})", regions)
-    same, elsewhere = [], []
-    for other in oblong if fits else ():
-        there = untouched(other)
-        if not other.uneven and not there and any(pair in fits for pair in anchors(other)):
-            same.append(other)
-        elif there:
-            elsewhere.append(f"never reaches {', '.join(there)} on {where(other.one)}")
-        else:
-            elsewhere.append(
-                f"has other rates: {other.uneven}" if other.uneven else f"{begins(other)[0]} on {where(other.one)}"
-            )
-    if len(regions) == 1 and not never and elsewhere:
+    elif elsewhere:
         text = f"{regions[0]} on {where(rates.one)}, but on oblong maps it {'; '.join(elsewhere)}"
         box.learn("seed_region", [], text, partly=regions)
-    elif len(regions) == 1 and not never:
+    else:
         maps = f" and {len(same)} oblong maps" if same else ""
         text = {"fitting": "no block sticks out of the map", "everywhere": "blocks are cut at every border"}[regions[0]]
         box.learn("seed_region", regions, f"{regions[0]}: {text} ({told}{maps})")
-    elif elsewhere:
+    if elsewhere and box.answers["seed_region"].values:
         box.notes.append(f"seeds lie elsewhere on oblong maps: {'; '.join(elsewhere)}")
     return same
 
@@ -780,14 +779,17 @@ def _anchor(box: Box, answered: Sequence[Map]) -> None:
     if not box.values("seed_region"):
         box.cannot(name, "seeds of odd blocks lie where no published rule has them", _SIDES)
         return
-    rates = measure(answered[-1], list(box.calls_of_masks(answered[-1], 8000)), single=box.single)
+    calls = list(box.calls_of_masks(answered[-1], 8000))
+    rates = measure(answered[-1], calls, single=box.single)
     told = f"{rates.masks} masks on {where(rates.one)}"
     fits = [pair for pair in anchors(rates) if pair[0] in box.values("seed_region")]
     values = [anchor for anchor in CHOICES[name] if anchor in [pair[1] for pair in fits]]
     if (rates.uneven or not fits) and not box.answers["seed_region"].observed:
         box.cannot(name, "it is told by where seeds lie, which is not clear", _SIDES)
     elif rates.uneven or not fits:
-        box.learn(name, [], f"neither before nor after: {rates.uneven or 'it ' + begins(rates)[0]} ({told})")
+        if rates.uneven:
+            rates = measure(rates.one, calls, single=box.single, central=True)
+        box.learn(name, [], f"neither before nor after: it {begins(rates)[0]} ({told})")
     elif len(values) == 1:
         box.learn(name, values, f"{values[0]}: it {begins(rates)[0]} ({told})")
     elif {pair[0] for pair in fits} == {"fitting"}:
