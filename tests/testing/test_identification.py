@@ -6,6 +6,8 @@ is wrong with a probability of at most 1e-6.
 
 from __future__ import annotations
 
+import os
+import zlib
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -15,7 +17,9 @@ import pytest
 
 from dropblock_ref import PAPER, Convention, drop_block, gamma
 from dropblock_ref.testing import Answer, Backend, Identification, identify
-from tests.mutants.correct import make_backend
+from tests.mutants.correct import DropBlock, make_backend
+from tests.mutants.mutant import Mutant
+from tests.mutants.mutants import ALL, MUTANTS
 
 FIELDS = (
     "gamma_rule",
@@ -204,6 +208,109 @@ def test_what_is_refused_is_not_told_by_the_words_of_a_message() -> None:
     for field in ("even_extra_cell", "oversize_block"):
         assert answers[field].values == ("refused",)
         assert answers[field].text.startswith("refused: ValueError: the backend says that it is not for it")
+
+
+# The methods of the correct backend, and the fields of which a bug in them may make something else. All other fields
+# must be told right, or not at all.
+RATES = {"gamma_rule", "seed_region", "even_extra_cell", "oversize_block"}
+SHARED = {"shared_channels", "shared_samples"}
+SCALE = {"scale_over", "epsilon", "all_dropped"}
+MAY_CHANGE = {
+    "gamma": {"gamma_rule", "oversize_block"},
+    "resolve_block": {"even_extra_cell", "oversize_block"},
+    "check_block": {"even_extra_cell"},
+    "eligible": RATES - {"gamma_rule"},
+    "bernoulli": {"gamma_rule", "seed_region"} | SHARED,
+    "draw": SHARED,
+    "mask_shape": SHARED,
+    "dilate": {"seed_region", "even_extra_cell"},
+    "count_scale": SCALE,
+    "ratio": SCALE,
+    "sample": SCALE,
+    "multiply": SCALE | {"shared_channels"},
+}
+# What some bugs make of a field: another value of it, or none that it has.
+NONE = object()
+MADE: dict[str, tuple[str, Any]] = {
+    "no_border_factor": ("gamma_rule", "uncorrected"),
+    "unwanted_border_factor": ("gamma_rule", "border_corrected"),
+    "no_border_factor_shared": ("gamma_rule", "uncorrected"),
+    "last_axis_for_all": ("gamma_rule", "last_axis"),
+    "no_border_factor_in_depth": ("gamma_rule", NONE),
+    "keep_prob_for_drop_prob": ("gamma_rule", NONE),
+    "block_counted_once": ("gamma_rule", NONE),
+    "block_counted_twice": ("gamma_rule", NONE),
+    "drop_prob_as_gamma": ("gamma_rule", NONE),
+    "five_percent_high": ("gamma_rule", NONE),
+    "five_percent_low": ("gamma_rule", NONE),
+    "gamma_of_unclipped_block": ("oversize_block", NONE),
+    "everywhere_for_fitting": ("seed_region", "everywhere"),
+    "fitting_for_everywhere": ("seed_region", "fitting"),
+    "last_row_missing_shared": ("seed_region", NONE),
+    "extra_row_before": ("seed_region", NONE),
+    "height_bounded_by_width": ("seed_region", NONE),
+    "seed_at_corner": ("seed_region", NONE),
+    "wrap_around": ("seed_region", NONE),
+    "even_rounded_down": ("even_extra_cell", NONE),
+    "even_rounded_up": ("even_extra_cell", NONE),
+    "even_anchor_other_side_shared": ("even_extra_cell", "before"),
+    "shared_over_channels": ("shared_channels", True),
+    "own_mask_per_channel": ("shared_channels", False),
+    "half_of_channels_copied": ("shared_channels", NONE),
+    "shared_over_samples": ("shared_samples", True),
+    "only_first_sample": ("shared_samples", NONE),
+    "no_scale": ("scale_over", "none"),
+    "reciprocal_of_keep_prob": ("scale_over", "keep_prob"),
+    "per_sample": ("scale_over", "sample"),
+    "per_channel": ("scale_over", "channel"),
+    "per_batch": ("scale_over", "batch"),
+    "inverted": ("scale_over", NONE),
+    "squared": ("scale_over", NONE),
+    "large_epsilon": ("epsilon", NONE),
+    "all_dropped_gives_nan": ("all_dropped", "nan"),
+    "oversize_clipped": ("oversize_block", "clip_each_axis"),
+    "oversize_refused": ("oversize_block", "refused"),
+    "oversize_clipped_to_smallest": ("oversize_block", "clip_to_smallest_axis"),
+}
+# Each takes a second or three: some in every run, all of them with DROPBLOCK_REF_LONG set.
+EVERY = 1 if os.environ.get("DROPBLOCK_REF_LONG") else 40
+SOME = [one for one in ALL if not one.reported and zlib.crc32(one.name.encode()) % EVERY == 0]
+
+
+def false_statements(mutant: Mutant, found: Identification) -> list[str]:
+    """What is said of a bug that is not so."""
+    implementation = mutant.make().forward.__self__  # type: ignore[attr-defined]
+    changed = {
+        field
+        for kind in type(implementation).__mro__
+        if not issubclass(DropBlock, kind) and kind.__module__ != DropBlock.__module__
+        for method in vars(kind)
+        for field in MAY_CHANGE.get(method, ())
+    }
+    told = answers_of(found)
+    wrong = [
+        f"{field} {told[field].text}"
+        for field in set(told) - changed
+        if getattr(implementation.rules, field) not in told[field].values
+    ]
+    field, value = MADE.get(mutant.name, ("", NONE))
+    if field and (
+        value not in told[field].values if value is not NONE else told[field].observed and told[field].values
+    ):
+        wrong.append(f"{field} {told[field].text}")
+    return wrong
+
+
+@pytest.mark.parametrize("mutant", SOME, ids=lambda mutant: mutant.name)
+def test_of_a_planted_bug_nothing_false_is_said_and_it_is_named(mutant: Mutant) -> None:
+    found = identify(mutant.make())
+    assert false_statements(mutant, found) == [], mutant.bug
+    if mutant in MUTANTS and mutant.stage != "replay":
+        assert found.unexplained or found.contradictions[mutant.make().rules.name], found
+
+
+def test_the_bugs_that_are_known_to_change_a_field_exist() -> None:
+    assert set(MADE) <= {one.name for one in ALL}
 
 
 def simple(change: Any) -> Backend:
