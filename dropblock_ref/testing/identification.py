@@ -183,8 +183,9 @@ def _failed_checks(box: Box, nearest: tuple[str, ...], answers: tuple[Answer, ..
 
         held = replace(held, accepts=accepts)
         checks = [name for name in checks if name != "per_axis_blocks"]  # which would look for one among all settings
-    if held.settings is None and (box.samples or box.most_channels):
-        held = replace(held, settings=(Setting(samples=box.samples or None, channels=box.most_channels or None),))
+    channels = box.most_channels or (box.channels if box.channels > 1 else 0)
+    if held.settings is None and (box.samples or channels):
+        held = replace(held, settings=(Setting(samples=box.samples or None, channels=channels or None),))
     report = check_backend(held, checks=[*checks, "quick"], seed=box.seed)
     what = f"convention {near.name!r}" if seen is near else "what was seen"
     for result in report.failures:

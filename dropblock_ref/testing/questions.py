@@ -67,8 +67,6 @@ NO_OUTPUT = (NotFor, Refused, Unreadable)
 
 def why(error: BaseException) -> str:
     """Why there is no output to look at: what the backend raised, as it did; or what it returned instead."""
-    if isinstance(error, NotFor):
-        return "the backend says that it is not for it"
     if isinstance(error, Refused) and error.__cause__ is not None:
         return describe_error(error.__cause__)[:300]
     return str(error).splitlines()[0]
@@ -88,7 +86,6 @@ class Box:
     notes: list[str] = field(default_factory=list)  # what no field of a convention can say
     illegible: str = ""  # why nothing is seen of masks
     rateless: str = ""  # why their rates say nothing of gamma and seeds
-    single: bool = False  # whether a map has one block at most
     run: Run = field(init=False)
     _given: dict[Any, Array] = field(default_factory=dict)  # the last x, which is made again for most calls
 
@@ -136,7 +133,7 @@ class Box:
     ) -> tuple[Array, Array]:
         """One call: x and y, as (samples, channels, *map)."""
         if not self.run.backend.is_for(one.spatial_shape, one.block_size, one.drop_prob):
-            raise NotFor
+            raise NotFor("the backend says that it is not for it")
         shape = self.run.shape(*self.batch(one, samples, channels), one.spatial_shape)
         key = (shape, dtype or self.run.dtype, self.seed if x_seed is None else x_seed)
         if key not in self._given:
@@ -163,16 +160,8 @@ class Box:
         return True
 
     def first(self, preferred: Sequence[Map]) -> Map:
-        """The first setting that is answered."""
-        error: Exception = NotFor()
-        for one in self.find(preferred):
-            try:
-                self.draw(one, samples=2, seed=self.seed)
-            except NO_OUTPUT as found:  # noqa: PERF203
-                error = found
-            else:
-                return one
-        raise error
+        """The first setting that is answered; where none is, one that was."""
+        return next((one for one in self.find(preferred) if self.answers_to(one)), self.answered[0])
 
     def masks_in_a_call(self) -> int:
         """How many independent masks one call has, if many are asked for."""
@@ -333,16 +322,11 @@ def sharing(box: Box) -> None:
             box.learn(name, [False], f"False: any two {what}s had different masks, {of}")
         else:
             box.learn(name, [], f"some share, some do not: {what}s {_list(alike)} always had the same mask, {of}")
-    calls_alike = {tuple(pair) for pair in itertools.combinations(range(len(masks)), 2) if _same(masks, *pair)}
-    if telling.any() and len(calls_alike) == len(masks) * (len(masks) - 1) // 2:
+    if telling.any() and (masks == masks[0]).all():
         box.rateless = "every call has the same masks"
         box.notes.append(f"{box.rateless}: {len(masks)} calls, with 8 random seeds and without, on {where(one)}")
         for name in ("shared_channels", "shared_samples"):
             box.cannot(name, box.rateless)
-
-
-def _same(masks: Mask, i: int, j: int) -> bool:
-    return bool((masks[i] == masks[j]).all())
 
 
 def _list(pairs: Sequence[tuple[int, int]]) -> str:
@@ -424,15 +408,15 @@ def blocks(box: Box) -> None:
     dense = box.first([replace(one, drop_prob=0.3), one])
     masks = box.masks(dense, 4000)
     some = masks[masks.any(axis=tuple(range(1, masks.ndim)))]
-    if len(some) < len(masks) and all(_spans(some, axis) <= n for axis, n in enumerate(b)):
-        # With seeds of their own a map has one, if it has any, with this probability at most.
-        rate = -math.log1p(-len(some) / len(masks))
-        if len(some) * math.log(max(rate, 1e-9) / math.expm1(max(rate, 1e-9))) < math.log(_SHARE):
-            box.single = True
-            box.notes.append(
-                f"a map has one block at most: {len(some)} of {len(masks)} maps have one, and none has two, at "
-                f"drop_prob {dense.drop_prob} on {where(dense)}"
-            )
+    # With seeds of their own a map has one, if it has any, with the probability rate / (e^rate - 1) at most.
+    rate = -math.log1p(-min(max(len(some), 1) / len(masks), 1 - 1e-9))
+    unlikely = len(some) * math.log(rate / math.expm1(rate)) < math.log(_SHARE)
+    if unlikely and len(some) < len(masks) and all(_spans(some, axis) <= n for axis, n in enumerate(b)):
+        box.rateless = box.rateless or "a map has one block at most"
+        box.notes.append(
+            f"a map has one block at most: {len(some)} of {len(masks)} maps have one, and none has two, at "
+            f"drop_prob {dense.drop_prob} on {where(dense)}"
+        )
 
 
 def _ill_formed(box: Box, one: Map, seen: Regions) -> str:
@@ -476,14 +460,10 @@ class Rates:
     masks: int
     gamma: tuple[float, float, float]  # estimate and interval, where blocks are whole
     uneven: str  # why the interval is none: the cells that it is made of differ
-    single: bool
 
     def of(self, n: NDArray[Any]) -> tuple[Array, Array]:
         """The lowest and the highest rate of cells that n eligible seeds cover."""
-        if self.single:  # seeds exclude each other
-            low, high = (n * gamma for gamma in self.gamma[1:])
-        else:
-            low, high = (-np.expm1(n * math.log1p(-min(gamma, 1 - 1e-12))) for gamma in self.gamma[1:])
+        low, high = (-np.expm1(n * math.log1p(-min(gamma, 1 - 1e-12))) for gamma in self.gamma[1:])
         return low, high
 
     def agree(self, counts: NDArray[np.int64], n: NDArray[Any]) -> bool:
@@ -492,17 +472,17 @@ class Rates:
         return bool((binomial_p_values(counts, self.masks, np.minimum(nearest, 1.0)) > _SHARE / counts.size).all())
 
 
-def measure(one: Map, masks: Sequence[Mask], *, single: bool, central: bool = False) -> Rates:
+def measure(one: Map, masks: Sequence[Mask], *, central: bool = False) -> Rates:
     """The rates; and gamma by Clopper and Pearson, from cells in the middle that no block covers together.
 
-    Where a map has one block at most, or blocks do not begin where they should, from the central one alone.
+    Where blocks do not begin where they should, from the central one alone.
     """
     counts: NDArray[np.int64] = sum(
         (np.count_nonzero(part, axis=0) for part in masks), np.zeros(one.spatial_shape, int)
     )
     number, n = sum(map(len, masks)), math.prod(one.sides)
     middle = tuple(slice(b - 1, S - b + 1, b) for b, S in zip(one.sides, one.spatial_shape, strict=True))
-    if single or central:
+    if central:
         middle = tuple(slice(S // 2, S // 2 + 1) for S in one.spatial_shape)
     chosen = counts[middle]
     dropped, draws = int(chosen.sum()), chosen.size * number
@@ -510,11 +490,9 @@ def measure(one: Map, masks: Sequence[Mask], *, single: bool, central: bool = Fa
     high = float(special.betaincinv(dropped + 1, draws - dropped, 1 - _SHARE / 2)) if dropped < draws else 1.0
 
     def as_gamma(rate: float) -> float:
-        if single:
-            return rate / n
         return -math.expm1(math.log1p(-rate) / n) if rate < 1 else 1.0
 
-    rates = Rates(one, counts, number, (as_gamma(dropped / draws), as_gamma(low), as_gamma(high)), "", single)
+    rates = Rates(one, counts, number, (as_gamma(dropped / draws), as_gamma(low), as_gamma(high)), "")
     if rates.agree(chosen, np.full(chosen.shape, n)):
         return rates
     text = f"cells in the middle are dropped {chosen.min()} to {chosen.max()} times in {number} masks on {where(one)}"
@@ -587,7 +565,7 @@ def seeds(box: Box) -> tuple[Rates | None, bool, list[float]]:
     square = [Map(box.side(28, 14), 7, 0.1), *(Map(box.side(28, 12), b, 0.1) for b in (5, 3, 2, 1))]
     one = box.first(square)
     calls = list(box.calls_of_masks(one, 20_000 if box.ndim == 2 else 10_000))
-    rates, dropped = measure(one, calls, single=box.single), [float(masks.mean()) for masks in calls]
+    rates, dropped = measure(one, calls), [float(masks.mean()) for masks in calls]
     if not box.rateless:
         few = np.concatenate(calls)[:: max(1, rates.masks // 2000)]
         box.rateless = _ill_formed(box, one, see_regions(few, one.sides)) or _dependent(box, one, calls)
@@ -600,11 +578,10 @@ def seeds(box: Box) -> tuple[Rates | None, bool, list[float]]:
         return None, False, dropped
     fits = [] if rates.uneven else anchors(rates)
     if not fits and (rates.uneven or not begins(rates)[1]):  # some of those in the middle may be covered less
-        rates = measure(one, calls, single=box.single, central=True)
+        rates = measure(one, calls, central=True)
     same = _regions(box, rates, fits, _oblong(box, one) if fits else [])
-    reason = "a map has one block at most" if box.single else "it is not clear where seeds lie"
-    if box.single or not (fits or begins(rates)[1]):
-        box.cannot("gamma_rule", f"gamma cannot be read, because {reason}")
+    if not (fits or begins(rates)[1]):
+        box.cannot("gamma_rule", "gamma cannot be read, because it is not clear where seeds lie")
         return rates, False, dropped
     _gamma_rule(box, [rates, *same])
     return rates, True, dropped
@@ -622,7 +599,7 @@ def _oblong(box: Box, one: Map) -> list[Rates]:
             if other.spatial_shape in (one.spatial_shape, *(known.one.spatial_shape for known in found)):
                 continue
             with contextlib.suppress(*NO_OUTPUT):
-                found.append(measure(other, list(box.calls_of_masks(other, 10_000)), single=box.single))
+                found.append(measure(other, list(box.calls_of_masks(other, 10_000))))
     return found
 
 
@@ -649,17 +626,15 @@ def _regions(box: Box, rates: Rates, fits: Sequence[tuple[str, str]], oblong: Se
         box.cannot("seed_region", f"no block ever touched {', '.join(never)}")
     elif not fits:
         box.learn("seed_region", [], f"neither: it {begins(rates)[0]} ({told})")
+    elif elsewhere:
+        text = f"{' or '.join(regions)} on {where(rates.one)}, but on oblong maps it {'; '.join(elsewhere)}"
+        box.learn("seed_region", [], text, partly=regions)
     elif len(regions) > 1:
         box.cannot("seed_region", f"the rates of all cells agree with both ({told})", regions)
-    elif elsewhere:
-        text = f"{regions[0]} on {where(rates.one)}, but on oblong maps it {'; '.join(elsewhere)}"
-        box.learn("seed_region", [], text, partly=regions)
     else:
         maps = f" and {len(same)} oblong maps" if same else ""
         text = {"fitting": "no block sticks out of the map", "everywhere": "blocks are cut at every border"}[regions[0]]
         box.learn("seed_region", regions, f"{regions[0]}: {text} ({told}{maps})")
-    if elsewhere and box.answers["seed_region"].values:
-        box.notes.append(f"seeds lie elsewhere on oblong maps: {'; '.join(elsewhere)}")
     return same
 
 
@@ -749,16 +724,8 @@ def even_blocks(box: Box) -> None:
             answered.append(one)
     if shapes:
         box.learn(name, [], f"neither: {'; '.join(f'with block {b} {text}' for b, text in shapes.items())}")
-    elif refused and answered:
-        box.learn(
-            name,
-            [],
-            f"block {next(iter(refused))} is refused, {where(answered[0])} is not: {next(iter(refused.values()))}",
-        )
-    elif refused and not box.answers_to(Map(box.side(15, 9), 3, 0.3)):
-        box.cannot(name, f"block 3 is refused on the same map, too ({next(iter(refused.values()))})")
     elif refused:
-        box.learn(name, ["refused"], f"refused: {next(iter(refused.values()))}")
+        _refused(box, answered, *next(iter(refused.items())))
     elif not answered:
         box.cannot(name, "the backend says that it is not for even blocks")
     elif box.illegible or box.rateless:
@@ -767,20 +734,29 @@ def even_blocks(box: Box) -> None:
         _anchor(box, answered)
 
 
+def _refused(box: Box, answered: Sequence[Map], b: int, raised: str) -> None:
+    """Whether it is because they are even that blocks are refused."""
+    name = "even_extra_cell"
+    if answered:
+        box.learn(name, [], f"block {b} is refused, {where(answered[0])} is not: {raised}")
+    elif box.answers_to(Map(box.side(15, 9), 3, 0.3)):
+        box.learn(name, ["refused"], f"refused: {raised}")
+    else:
+        box.cannot(name, f"block 3 is refused on the same map, too ({raised})")
+
+
 def _anchor(box: Box, answered: Sequence[Map]) -> None:
     name = "even_extra_cell"
     for one in answered:
-        for rare in box.find([replace(one, drop_prob=0.04)])[:1]:
-            if rare.block_size != one.block_size:
-                continue
-            if wrong := _ill_formed(box, rare, see_regions(box.masks(rare, 1500), rare.sides)):
-                box.learn(name, [], f"neither: {wrong}")
-                return
+        rare = box.first([replace(one, drop_prob=0.04), one])
+        if wrong := _ill_formed(box, rare, see_regions(box.masks(rare, 1500), rare.sides)):
+            box.learn(name, [], f"neither: {wrong}")
+            return
     if not box.values("seed_region"):
         box.cannot(name, "seeds of odd blocks lie where no published rule has them", _SIDES)
         return
     calls = list(box.calls_of_masks(answered[-1], 8000))
-    rates = measure(answered[-1], calls, single=box.single)
+    rates = measure(answered[-1], calls)
     told = f"{rates.masks} masks on {where(rates.one)}"
     fits = [pair for pair in anchors(rates) if pair[0] in box.values("seed_region")]
     values = [anchor for anchor in CHOICES[name] if anchor in [pair[1] for pair in fits]]
@@ -788,7 +764,7 @@ def _anchor(box: Box, answered: Sequence[Map]) -> None:
         box.cannot(name, "it is told by where seeds lie, which is not clear", _SIDES)
     elif rates.uneven or not fits:
         if rates.uneven:
-            rates = measure(rates.one, calls, single=box.single, central=True)
+            rates = measure(rates.one, calls, central=True)
         box.learn(name, [], f"neither before nor after: it {begins(rates)[0]} ({told})")
     elif len(values) == 1:
         box.learn(name, values, f"{values[0]}: it {begins(rates)[0]} ({told})")
@@ -809,10 +785,11 @@ def oversize(box: Box) -> None:
     seen, refusals, ill_shaped = _larger_blocks(box)
     if ill_shaped:
         box.learn(name, [], f"none of the published rules: {ill_shaped}")
-    elif not seen and refusals and not _answers_without_excess(box):
-        box.cannot(name, f"such blocks, or such maps, are refused in any case ({refusals[0]})")
     elif not seen and refusals:
-        box.learn(name, ["refused"], f"refused: {refusals[0]}")
+        if _answers_without_excess(box):
+            box.learn(name, ["refused"], f"refused: {refusals[0]}")
+        else:
+            box.cannot(name, f"such blocks, or such maps, are refused in any case ({refusals[0]})")
     elif not seen:
         box.cannot(name, "the backend says that it is not for larger blocks")
     else:
@@ -827,8 +804,6 @@ def _rule_for_oversize(box: Box, seen: Sequence[_Counted], places: str) -> None:
         box.cannot(name, box.illegible or box.rateless, told_by_rates if some else None)
     elif not some:
         box.learn(name, ["nothing_dropped"], f"nothing_dropped: nothing is dropped on {places}")
-    elif box.single:
-        box.cannot(name, "a map has one block at most", told_by_rates)
     elif not box.values("gamma_rule") or not box.values("seed_region"):
         box.cannot(name, "it is told by rates, and those of smaller blocks follow no published rule", told_by_rates)
     else:
@@ -894,9 +869,9 @@ def steady(box: Box, rates: Rates, calls: Sequence[float]) -> None:
             f"{text}: {np.mean(first):.4f} of the cells are dropped at first, {np.mean(later):.4f} later, "
             f"on {where(rates.one)}"
         )
-        for name in ("gamma_rule", "seed_region", "even_extra_cell", "oversize_block"):
-            if box.answers[name].values not in (("refused",), ("nothing_dropped",)):
-                box.cannot(name, text)
+        by_rates = ("gamma_rule", "seed_region", "even_extra_cell", "oversize_block")
+        for name in [name for name in by_rates if box.values(name) not in (("refused",), ("nothing_dropped",))]:
+            box.cannot(name, text)
 
 
 # The scale
