@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from .arguments import check_choice, check_flag, check_instance, check_real, describe
@@ -114,44 +114,43 @@ class Convention:
         return hash(self.name)  # of all fields it would take as long as a stage of a small call
 
 
+# One row for each implementation: the fields in their order; shared_samples where it is True.
 # fmt: off
-_COLUMNS = ("name", "gamma_rule", "seed_region", "even_extra_cell", "oversize_block", "shared_channels",
-            "scale_over", "epsilon", "all_dropped", "source", "shared_samples")
 _ROWS: tuple[tuple[Any, ...], ...] = (
-  ("paper",            "border_corrected", "fitting",    "before",  "refused",               False, "batch", 0.0,
-   "zeros", "Ghiasi, Lin, Le, NeurIPS 2018, arXiv:1810.12890, Algorithm 1 and eq. (1)"),
-  ("tpu",              "border_corrected", "fitting",    "before",  "clip_each_axis",        False, "batch", 0.0,
-   "nan", "the authors' TensorFlow ResNet for TPU, resnet_model.py, dropblock (square maps only)"),
-  ("keras_cv",         "border_corrected", "fitting",    "before",  "clip_each_axis",        False, "batch", 0.0,
-   "nan", "keras-cv 0.8.2 to 0.9.0, keras_cv.layers.DropBlock2D"),
-  ("dropblock",        "uncorrected",      "everywhere", "after",   "unclipped",             True,  "batch", 0.0,
-   "nan", "dropblock 0.3.0 on PyPI, DropBlock2D and DropBlock3D"),
-  ("tutorial",         "last_axis",        "everywhere", "refused", "refused",               False, "batch", 0.0,
-   "nan", "the article's PyTorch code with max-pooling (2D maps only)"),
-  ("torchvision",      "border_corrected", "fitting",    "refused", "clip_to_smallest_axis", False, "batch", 1e-6,
-   "zeros", "torchvision 0.28.0 to 0.29.2, torchvision.ops.drop_block2d and drop_block3d"),
-  ("timm",             "border_corrected", "everywhere", "before",  "clip_each_axis",        True,  "batch", 1e-7,
-   "zeros", "timm 1.0.23 to 1.0.31, timm.layers.drop_block_2d"),
-  ("timm_uncoupled",   "border_corrected", "everywhere", "before",  "clip_each_axis",        False, "batch", 1e-7,
-   "zeros", "timm 1.0.23 to 1.0.31, timm.layers.drop_block_2d with couple_channels=False"),
-  ("timm_1_0_22",      "border_corrected", "fitting",    "refused", "clip_to_smallest_axis", False, "batch", 1e-7,
-   "zeros", "timm 0.9.16 to 1.0.22, timm.layers.drop_block_2d (square maps only)"),
-  ("bimm",             "border_corrected", "fitting",    "before",  "clip_each_axis",        False, "batch", 1e-7,
-   "zeros", "bimm, a port of timm to Rust, by default", True),
-  ("mmdetection",      "border_corrected", "fitting",    "refused", "refused",               False, "batch", 1e-6,
-   "zeros", "mmdetection 2.23 to 3.3, mmdet.models.layers.DropBlock, after its warm-up"),
-  ("paddle_detection", "border_corrected", "everywhere", "refused", "refused",               False, "batch", 0.0,
-   "nan", "PaddleDetection 2.0 to 2.8, ppdet.modeling.layers.DropBlock"),
-  ("tf2_dropblock",    "border_corrected", "fitting",    "before",  "refused",               False, "keep_prob", 0.0,
-   "nan", "TF2_DropBlock, and other ports to TensorFlow that divide by keep_prob"),
-  ("assembled_cnn",    "border_corrected", "fitting",    "before",  "refused",               False, "batch", 0.0,
-   "nan", "assembled-cnn, and others with one mask for all samples", True),
-  ("metaoptnet",       "first_axis",       "fitting",    "before",  "refused",               False, "batch", 0.0,
-   "nan", "MetaOptNet, ResNet12_embedding, and its copies in few-shot learning"),
-  ("pytorch_toolbelt", "uncorrected",      "everywhere", "after",   "unclipped",             True,  "batch", 0.0,
-   "nan", "pytorch-toolbelt 0.5.0 to 0.8.0, pytorch_toolbelt.modules.dropblock"),
-  ("calibrated",       "calibrated",       "fitting",    "before",  "refused",               False, "batch", 0.0,
-   "zeros", "dropblock_ref; like paper, but the expected dropped fraction is exactly drop_prob"),
+  ("paper", "Ghiasi, Lin, Le, NeurIPS 2018, arXiv:1810.12890, Algorithm 1 and eq. (1)",
+   "border_corrected", "fitting",    "before",  "refused",               False, "batch",     0.0,   "zeros"),
+  ("tpu", "the authors' TensorFlow ResNet for TPU, resnet_model.py, dropblock (square maps only)",
+   "border_corrected", "fitting",    "before",  "clip_each_axis",        False, "batch",     0.0,   "nan"),
+  ("keras_cv", "keras-cv 0.8.2 to 0.9.0, keras_cv.layers.DropBlock2D",
+   "border_corrected", "fitting",    "before",  "clip_each_axis",        False, "batch",     0.0,   "nan"),
+  ("dropblock", "dropblock 0.3.0 on PyPI, DropBlock2D and DropBlock3D",
+   "uncorrected",      "everywhere", "after",   "unclipped",             True,  "batch",     0.0,   "nan"),
+  ("tutorial", "the article's PyTorch code with max-pooling (2D maps only)",
+   "last_axis",        "everywhere", "refused", "refused",               False, "batch",     0.0,   "nan"),
+  ("torchvision", "torchvision 0.27.1 to 0.29.1, torchvision.ops.drop_block2d and drop_block3d",
+   "border_corrected", "fitting",    "refused", "clip_to_smallest_axis", False, "batch",     1e-6,  "zeros"),
+  ("timm", "timm 1.0.23 to 1.0.31, timm.layers.drop_block_2d",
+   "border_corrected", "everywhere", "before",  "clip_each_axis",        True,  "batch",     1e-7,  "zeros"),
+  ("timm_uncoupled", "timm 1.0.23 to 1.0.31, timm.layers.drop_block_2d with couple_channels=False",
+   "border_corrected", "everywhere", "before",  "clip_each_axis",        False, "batch",     1e-7,  "zeros"),
+  ("timm_1_0_22", "timm 0.9.0 to 1.0.22, timm.layers.drop_block_2d (square maps only)",
+   "border_corrected", "fitting",    "refused", "clip_to_smallest_axis", False, "batch",     1e-7,  "zeros"),
+  ("bimm", "bimm, a port of timm to Rust, by default",
+   "border_corrected", "fitting",    "before",  "clip_each_axis",        False, "batch",     1e-7,  "zeros", True),
+  ("mmdetection", "mmdetection 2.22.0 to 3.3.0, mmdet DropBlock, after its warm-up",
+   "border_corrected", "fitting",    "refused", "refused",               False, "batch",     1e-6,  "zeros"),
+  ("paddle_detection", "PaddleDetection 2.3.0 to 2.6.0, ppdet.modeling.layers.DropBlock, blocks that fit",
+   "border_corrected", "everywhere", "refused", "refused",               False, "batch",     0.0,   "nan"),
+  ("tf2_dropblock", "TF2_DropBlock, and other ports to TensorFlow that divide by keep_prob",
+   "border_corrected", "fitting",    "before",  "refused",               False, "keep_prob", 0.0,   "nan"),
+  ("assembled_cnn", "assembled-cnn, and others with one mask for all samples",
+   "border_corrected", "fitting",    "before",  "refused",               False, "batch",     0.0,   "nan", True),
+  ("metaoptnet", "copies of MetaOptNet's ResNet12 in few-shot learning, where blocks are whole",
+   "first_axis",       "fitting",    "before",  "refused",               False, "batch",     0.0,   "nan"),
+  ("pytorch_toolbelt", "pytorch-toolbelt 0.5.0 to 0.8.0, pytorch_toolbelt.modules.dropblock",
+   "uncorrected",      "everywhere", "after",   "unclipped",             True,  "batch",     0.0,   "nan"),
+  ("calibrated", "dropblock_ref; like paper, but the expected dropped fraction is exactly drop_prob",
+   "calibrated",       "fitting",    "before",  "refused",               False, "batch",     0.0,   "zeros"),
 )
 # fmt: on
 
@@ -179,8 +178,7 @@ class _Conventions(Mapping[str, Convention]):
 
 
 CONVENTIONS: Mapping[str, Convention] = _Conventions(
-    Convention(**dict(zip(_COLUMNS, row, strict=False)))
-    for row in _ROWS  # few share samples
+    Convention(**{field.name: value for field, value in zip(fields(Convention), row, strict=False)}) for row in _ROWS
 )
 PAPER = CONVENTIONS["paper"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from typing import Any
 
@@ -22,15 +22,7 @@ from tests.mutants.correct import DropBlock, make_backend
 from tests.mutants.mutant import Mutant
 from tests.mutants.mutants import ALL, MUTANTS
 
-FIELDS = (
-    "gamma_rule",
-    "seed_region",
-    "even_extra_cell",
-    "oversize_block",
-    "shared_channels",
-    "scale_over",
-    "all_dropped",
-)
+FIELDS = tuple(one.name for one in fields(Convention))[2:]
 # Rows that differ in nothing that a black box shows.
 TIES = {"keras_cv": ("tpu", "keras_cv"), "dropblock": ("dropblock", "pytorch_toolbelt")}
 
