@@ -12,6 +12,9 @@ import runpy
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 from cogapp import Cog
@@ -73,16 +76,29 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="only the pages and figure scripts of these names, as in theory")
     options = parser.parse_args()
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
-    scripts = sorted((DOCS / "figures").glob("*.py"))
-    chosen_pages = [page for page in pages() if not options.names or page.stem in options.names]
-    chosen_scripts = [script for script in scripts if not options.names or script.stem in options.names]
-    stale = [
-        *stale_figures(chosen_scripts, check=options.check),
-        *stale_texts(chosen_pages, check=options.check),
-    ]
-    for line in stale:
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:  # a framework's threads do not survive a fork
+        found = pool.map(partial(stale, check=options.check), tasks(set(options.names)))
+        lines = [line for some in found for line in some]
+    for line in lines:
         print(line, file=sys.stderr)
-    return 1 if stale else 0
+    return 1 if lines else 0
+
+
+def tasks(names: set[str]) -> list[list[Path]]:
+    """The pages and scripts of figures to look at, of these names or all; what shares its verdicts is one task."""
+    stems: dict[str, list[Path]] = {}
+    for path in (*pages(), *sorted((DOCS / "figures").glob("*.py"))):
+        if not names or path.stem in names:
+            stems.setdefault("findings" if path.stem == "README" else path.stem, []).append(path)
+    return list(stems.values())
+
+
+def stale(task: list[Path], *, check: bool) -> list[str]:
+    """What is stale of these pages and figures."""
+    return [
+        *stale_figures([path for path in task if path.suffix == ".py"], check=check),
+        *stale_texts([path for path in task if path.suffix == ".md"], check=check),
+    ]
 
 
 if __name__ == "__main__":

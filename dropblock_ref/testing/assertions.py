@@ -8,11 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arguments import FLOATING_DTYPES, as_array, check_floating, check_probability, check_real, describe
+from ..arguments import (
+    FLOATING_DTYPES,
+    as_array,
+    check_block_size,
+    check_floating,
+    check_probability,
+    check_real,
+    describe,
+)
 from ..call import counted_axes, find_layout, mask_shape, place_block
 from ..convention import Convention, find_convention
 from ..stages import keep_mask
-from .judge import Law, judge_rate, masks_that_show_nothing_dropped
+from .judge import find_law, judge_rate, masks_that_show_nothing_dropped
 from .observation import find_problems, read_dropped
 from .settings import Map
 from .statistics import MISS
@@ -154,7 +162,9 @@ def assert_drop_rate(
     false_alarm = check_false_alarm(false_alarm)
     convention = find_convention(convention)
     layout = find_layout(data_format, x.shape, "x")
-    law = Law(Map(layout.spatial_shape(x.shape), block_size, drop_prob), convention)
+    spatial_shape = layout.spatial_shape(x.shape)
+    sides = check_block_size(block_size, len(spatial_shape))
+    law = find_law(Map(spatial_shape, sides[0] if len(set(sides)) == 1 else sides, drop_prob), convention)
     if y.shape != x.shape:
         raise AssertionError(f"the output has shape {y.shape}; expected that of x, {x.shape}")
     if not x.size:

@@ -152,6 +152,11 @@ class Run:
             first |= {n: one for n, one in ordinary.items() if n in first and needs.holds(one, self.backend.rules)}
         return [first[ndim] for ndim in self.backend.spatial_ndims if ndim in first]
 
+    def first_of(self, *kinds: Needs) -> list[Map]:
+        """The first setting of each kind and rank; none where few shapes are wanted."""
+        found = ([] if self.compiled else reversed(self.find(needs)) for needs in kinds)
+        return [one for some in found for one in {len(one.spatial_shape): one for one in some}.values()]
+
     def supported(self, maps: Iterable[Map]) -> list[Map]:
         """Those settings that the backend supports, by rank, convention and its own word."""
         rules = self.backend.rules

@@ -238,7 +238,7 @@ def repeated_draws(run: Run) -> Outcome:
 def map_rate(run: Run) -> Outcome:
     """The fraction of dropped cells is the expected one, on maps of realistic size, and with rare seeds."""
     tallies = [*_realistic(run), *(_draw_for_rate(run, one, 0.3, run.dtype) for one in run.supported(FURTHER_RATES))]
-    tallies += [_of_one_sample(run, one) for one in run.supported(ORDINARY[:1])]
+    tallies += [_of_one_sample(run, one) for one in run.supported(ORDINARY[:1]) or run.needed()[:1]]
     tallies += [_draw_for_rate(run, one, 3.0, run.dtype) for one in run.supported(RAREST) if not run.quick]
     settle(run, tallies, _rate, sound=True)
     tally = tallies[0]

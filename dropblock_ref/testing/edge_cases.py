@@ -28,6 +28,7 @@ from .maps import (
     ONE_CELL_MAP,
     OVERSIZE_BLOCK,
     PER_AXIS_BLOCK,
+    PROBABILITY_ONE,
 )
 from .observation import MAX_ULPS, coarser, find_dtype, same, ulp
 from .recover import MASK, judge_all, require_dropped
@@ -193,10 +194,10 @@ def _alike(y: Any, expected: Any) -> bool:
     return not isinstance(expected, np.ndarray) or (isinstance(y, np.ndarray) and same(y, expected))
 
 
-@check("recover", DROPS_ALL, statistical=True, after=(*MASK, *_RATES), judges=True)
+@check("recover", PROBABILITY_ONE, statistical=True, after=(*MASK, *_RATES), judges=True)
 def drop_prob_one(run: Run) -> Outcome:
     """With drop_prob 1 rates, mask, scale and values are right, also where every cell is dropped."""
-    return _judge_and_count(run, run.needed())
+    return _judge_and_count(run, list(dict.fromkeys((*run.needed(), *run.first_of(DROPS_ALL)))))
 
 
 @check("recover", ANY_MAP, after=("input_unmodified", "same_seed_same_output", *_RATES), judges=True)

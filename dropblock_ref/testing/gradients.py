@@ -21,6 +21,7 @@ from .maps import (
     NON_SQUARE_MAP,
     ONE_CELL_BLOCK,
     PER_AXIS_BLOCK,
+    PROBABILITY_ONE,
 )
 from .observation import MAX_ULPS, coarser, ulp
 
@@ -34,7 +35,7 @@ _OBLONG_EVEN_PER_AXIS = (NON_SQUARE_MAP, EVEN_BLOCK, PER_AXIS_BLOCK)
 
 def _edges(run: Run, kinds: tuple[Needs, ...]) -> list[Map]:
     """Settings of these kinds, but for where few shapes are wanted."""
-    return [] if run.compiled else [one for needs in kinds for one in run.find(needs)]
+    return [] if run.compiled else list(dict.fromkeys(one for needs in kinds for one in run.find(needs)))
 
 
 def _derivatives(run: Run, cases: list[tuple[Map, str]], *, training: bool) -> int:
@@ -64,7 +65,7 @@ def gradient(run: Run) -> Outcome:
     """In training the derivative is cotangent * keep_mask * scale, with the mask and scale of the same forward pass."""
     maps = run.needed()
     cases = [(one, dtype) for one in maps for dtype in run.backend.dtypes]
-    further = (*_OBLONG_EVEN_PER_AXIS, ONE_CELL_BLOCK, MAP_SIZED_BLOCK, DROPS_ALL)
+    further = (*_OBLONG_EVEN_PER_AXIS, ONE_CELL_BLOCK, MAP_SIZED_BLOCK, PROBABILITY_ONE, DROPS_ALL)
     cases += [(one, run.dtype) for one in (*_edges(run, further), *run.supported([Map((14, 14), 7, 0.3)]))]
     number = _derivatives(run, cases, training=True)
     for one in maps:

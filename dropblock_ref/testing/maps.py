@@ -100,13 +100,7 @@ DROP_PROB_ONE = (
     Map((3, 3, 3), 3, 1.0),
     Map((5, 5, 5), 3, 1.0),
 )
-
-# Where a layer might forget that it is in evaluation.
-QUIET = tuple(
-    Map(shape, block, p)
-    for shape, large in (((9, 9), (28, 28)), ((5, 5, 5), (8, 14, 14)))
-    for shape, block, p in ((shape, 3, 0.01), (shape, 1, 0.3), (shape, shape[0], 0.3), (shape, 3, 1.0), (large, 5, 0.1))
-)
+ALL_DROPPED = (Map((6, 6), 1, 1.0), Map((3, 3, 3), 3, 1.0))
 
 
 def _drops(one: Map, rules: Convention) -> bool:
@@ -151,6 +145,11 @@ def _drop_prob_one(one: Map, _: Convention) -> bool:
     return one.drop_prob == 1 and math.prod(one.spatial_shape) <= 200
 
 
+def _drops_all(one: Map, rules: Convention) -> bool:
+    everything = expected_drop_fraction(one.drop_prob, one.block_size, one.spatial_shape, convention=rules) == 1
+    return one.drop_prob == 1 and math.prod(one.spatial_shape) <= 28 * 28 and everything
+
+
 def _many_cells(one: Map, _: Convention) -> bool:
     return 2**16 <= math.prod(one.spatial_shape) <= 2**17
 
@@ -165,7 +164,8 @@ ONE_CELL_BLOCK = Needs("block of one cell", BLOCK_OF_ONE, _block_of_one)
 MAP_SIZED_BLOCK = Needs("block of the map's size", BLOCK_OF_MAP_SIZE, _block_of_map_size)
 ONE_CELL_MAP = Needs("map of one cell", ONE_CELL, _one_cell)
 OVERSIZE_BLOCK = Needs("block larger than the map", OVERSIZE, _oversize, refused=True)
-DROPS_ALL = Needs("drop_prob of 1", DROP_PROB_ONE, _drop_prob_one)
+PROBABILITY_ONE = Needs("drop_prob of 1", DROP_PROB_ONE, _drop_prob_one)
+DROPS_ALL = Needs("drop_prob of 1 that drops every cell", ALL_DROPPED, _drops_all, most=1)
 LARGE_MAP = Needs("setting that drops between 0.1 % and 98 %", LARGE, _drops, most=1)
 REALISTIC_MAP = Needs("setting that drops between 0.1 % and 98 %", REALISTIC, _drops, most=1, own=True)
 DESIGNED_MAP = Needs("map of at most 784 cells", (*DESIGNED, *DESIGNED_FURTHER), _small, most=1)

@@ -27,6 +27,8 @@ from dropblock_ref.testing.statistics import binomial_detectable
 from dropblock_ref.theory import calibrated_gamma, drop_probability, expected_drop_fraction
 from tests.mutants.correct import Block, DropBlock, Mask, Shape, make_backend
 
+pytestmark = pytest.mark.slow
+
 Index: TypeAlias = tuple[slice | int, ...]
 Kind: TypeAlias = Callable[[Convention | str, str], DropBlock]
 Tamper: TypeAlias = Callable[[Mask, np.random.Generator], None]

@@ -21,6 +21,8 @@ from dropblock_ref.testing.check import STATISTICAL_SHARE, Run
 from dropblock_ref.testing.oracle import CHECKS
 from tests.mutants.correct import make_backend
 
+pytestmark = pytest.mark.slow
+
 LONG = bool(os.environ.get("DROPBLOCK_REF_LONG"))
 LUCK = 1e-9
 RUNS = 500 if LONG else 40

@@ -22,6 +22,8 @@ from tests.mutants.correct import DropBlock, make_backend
 from tests.mutants.mutant import Mutant
 from tests.mutants.mutants import ALL, MUTANTS
 
+pytestmark = pytest.mark.slow
+
 FIELDS = tuple(one.name for one in fields(Convention))[2:]
 # Rows that differ in nothing that a black box shows.
 TIES = {"keras_cv": ("tpu", "keras_cv"), "dropblock": ("dropblock", "pytorch_toolbelt")}

@@ -17,6 +17,8 @@ from tests.mutants.fixed import LIMITS, Limit, fixed, shows
 from tests.mutants.mutant import Mutant
 from tests.mutants.mutants import MUTANTS
 
+pytestmark = pytest.mark.slow
+
 LONG = bool(os.environ.get("DROPBLOCK_REF_LONG"))
 EVERY = 1 if LONG else 193
 PAIRS = [

@@ -22,6 +22,8 @@ from tests.mutants.correct import ALL_DTYPES, make_backend
 from tests.mutants.mutant import Mutant, complaints
 from tests.mutants.mutants import MUTANTS, NEW, STAGES
 
+pytestmark = pytest.mark.slow
+
 LAYOUTS = ("channels_first", "channels_last")
 MODELLED = tuple(name for name, rules in CONVENTIONS.items() if rules.gamma_rule != "calibrated")
 # Values of fields that no published convention has; the reference supports them, so must the oracle.
