@@ -768,10 +768,10 @@ def _anchor(box: Box, answered: Sequence[Map]) -> None:
         box.learn(name, [], f"neither before nor after: it {begins(rates)[0]} ({told})")
     elif len(values) == 1:
         box.learn(name, values, f"{values[0]}: it {begins(rates)[0]} ({told})")
-    elif {pair[0] for pair in fits} == {"fitting"}:
-        box.cannot(name, "where blocks must fit, both anchors give the same masks", values)
     else:
-        box.cannot(name, f"the rates of all cells agree with both ({told})", values)
+        fitting = {region for region, _ in fits} == {"fitting"}
+        same = "where blocks must fit, both anchors give the same masks"
+        box.cannot(name, same if fitting else f"the rates of all cells agree with both ({told})", values)
 
 
 def takes_sides(box: Box) -> bool:
