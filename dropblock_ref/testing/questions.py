@@ -43,6 +43,7 @@ _SHARE = ERROR / 20  # of the probability that an answer is wrong, for each test
 _CELLS_PER_CALL, _CALLS = 1_000_000, 1_000
 _CELLS_PER_CALL_IN_HALF = 50_000  # a count of more may overflow
 _GRID = "blocks lie on a fixed grid"
+_MANY = 64  # calls, where what a block is may differ between them
 _FEWEST = 20  # separate regions that say what a block is
 _LOOKED_AT = 500  # masks in which every dropped cell is held to blocks
 _ODD = (3, 5, 7, 1, 2)  # blocks in the order in which they are tried
@@ -169,23 +170,23 @@ class Box:
         names = ("shared_samples", "shared_channels")
         return math.prod(n for name, n in zip(names, given, strict=True) if self.values(name) == (False,))
 
-    def calls_of_masks(self, one: Map, count: int) -> Iterator[Mask]:
-        """About so many independent masks, in 16 calls or more: what samples or channels share counts once.
+    def calls_of_masks(self, one: Map, count: int, calls: int = 16) -> Iterator[Mask]:
+        """About so many independent masks, in so many calls or more: what samples or channels share counts once.
 
         In one call at least, and in so many at most that a backend with one mask in each takes seconds.
         """
         own_samples, own_channels = (self.values(name) == (False,) for name in ("shared_samples", "shared_channels"))
         cells = _CELLS_PER_CALL_IN_HALF if self.run.dtype in ("float16", "bfloat16") else _CELLS_PER_CALL
-        most = max(1, min(count // 16, cells // math.prod(one.spatial_shape)))
+        most = max(1, min(count // calls, cells // math.prod(one.spatial_shape)))
         given = self.batch(one, most if own_samples else 1, most if own_channels and not own_samples else 1)
         own = (given[0] if own_samples else 1, given[1] if own_channels else 1)
         for number in range(min(-(-count // math.prod(own)), _CALLS)):
             y = self.draw(one, samples=given[0], channels=given[1], seed=self.seed if number == 0 else None)[1]
             yield dropped_cells(y)[: own[0], : own[1]].reshape(-1, *one.spatial_shape)
 
-    def masks(self, one: Map, count: int) -> Mask:
-        """About so many independent masks."""
-        return np.concatenate(list(self.calls_of_masks(one, count)))[:count]
+    def masks(self, one: Map, count: int, calls: int = 16) -> Mask:
+        """About so many independent masks, of so many calls at least."""
+        return np.concatenate(list(self.calls_of_masks(one, count, calls)))[:count]
 
     def candidates(self, **given: Sequence[Any]) -> Iterator[Convention]:
         """The conventions that agree with what is known of where seeds lie and how many, and have these values."""
@@ -353,7 +354,8 @@ class Regions:
     """What separate dropped regions of many masks show that touch no border, and what lies in no block."""
 
     number: int
-    extent: tuple[int, ...] = ()  # of the most common one
+    alike: int = 0  # of which so many are the most common one
+    extent: tuple[int, ...] = ()  # of that one
     template: Mask = field(default_factory=lambda: np.ones(0, dtype=np.bool_))
     begins: Mask = field(default_factory=lambda: np.ones(0, dtype=np.bool_))  # where regions as large as a block begin
     loose: int = 0  # dropped cells that lie in no whole block, be it cut at the border or not
@@ -375,20 +377,20 @@ def see_regions(masks: Mask, sides: tuple[int, ...]) -> Regions:
             inside[size, (labels[box] == number).tobytes()] += 1
     if not inside:
         return Regions(0)
-    (extent, cells), _ = inside.most_common(1)[0]
+    (extent, cells), alike = inside.most_common(1)[0]
     template = np.frombuffer(cells, dtype=np.bool_).reshape(extent)
     some = masks[:_LOOKED_AT]
     beyond = [(0, 0), *((b, b) for b in sides)]
     blocks = ndimage.grey_opening(np.pad(some, beyond, constant_values=True).view(np.uint8), (1, *sides)) > 0
     whole = blocks[(slice(None), *(slice(b, -b) for b in sides))]
     loose = int(np.count_nonzero(some & ~whole))
-    return Regions(sum(inside.values()), extent, template, begins, loose, int(np.count_nonzero(some)))
+    return Regions(sum(inside.values()), alike, extent, template, begins, loose, int(np.count_nonzero(some)))
 
 
 def blocks(box: Box) -> None:
     """Whether a block is the whole box of its size, lies anywhere, and is not the only one."""
     one = box.first([Map(box.side(15, 9), b, 0.04) for b in _ODD])
-    seen = see_regions(box.masks(one, 2000), one.sides)
+    seen = see_regions(box.masks(one, 2000, _MANY), one.sides)
     box.rateless = box.rateless or _ill_formed(box, one, seen)
     if seen.number < _FEWEST:
         box.rateless = box.rateless or f"{seen.number} dropped regions lie clear of the borders on {where(one)}"
@@ -411,7 +413,7 @@ def blocks(box: Box) -> None:
     # With seeds of their own a map has one, if it has any, with the probability rate / (e^rate - 1) at most.
     rate = -math.log1p(-min(max(len(some), 1) / len(masks), 1 - 1e-9))
     unlikely = len(some) * math.log(rate / math.expm1(rate)) < math.log(_SHARE)
-    if unlikely and len(some) < len(masks) and all(_spans(some, axis) <= n for axis, n in enumerate(b)):
+    if unlikely and all(_spans(some, axis) <= n for axis, n in enumerate(b)):
         box.rateless = box.rateless or "a map has one block at most"
         box.notes.append(
             f"a map has one block at most: {len(some)} of {len(masks)} maps have one, and none has two, at "
@@ -426,7 +428,7 @@ def _ill_formed(box: Box, one: Map, seen: Regions) -> str:
     if seen.number < _FEWEST:
         return ""
     of = f"{seen.number} separate regions on {where(one)}"
-    if seen.extent != b:
+    if seen.extent != b and 3 * seen.alike > 2 * seen.number:  # in whatever call
         text = f"blocks of {size} are {'x'.join(map(str, seen.extent))} cells"
         box.notes.append(f"{text}: the most common of {of}")
     elif seen.loose:
@@ -749,7 +751,7 @@ def _anchor(box: Box, answered: Sequence[Map]) -> None:
     name = "even_extra_cell"
     for one in answered:
         rare = box.first([replace(one, drop_prob=0.04), one])
-        if wrong := _ill_formed(box, rare, see_regions(box.masks(rare, 1500), rare.sides)):
+        if wrong := _ill_formed(box, rare, see_regions(box.masks(rare, 1500, _MANY), rare.sides)):
             box.learn(name, [], f"neither: {wrong}")
             return
     if not box.values("seed_region"):

@@ -45,4 +45,5 @@ if __name__ == "__main__":
     for seed in range(int(sys.argv[1])):
         for one in PUBLISHED:
             for text in false_statements(one, identify(one.make(), seed=seed)):
-                print(f"seed {seed}, {one.name}: {text}")  # noqa: T201
+                print(f"seed {seed}, {one.name}: {text}", flush=True)  # noqa: T201
+        print(f"seed {seed}: {len(PUBLISHED)} implementations", flush=True)  # noqa: T201
