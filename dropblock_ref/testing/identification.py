@@ -26,7 +26,7 @@ _INVARIANTS = (
     "output_unmodified",
 )
 # Which ask again, with fewer draws, what was asked here.
-_ASKED = frozenset({"map_rate", "call_independence"})
+_ASKED = frozenset({"map_rate", "call_independence", "sample_independence"})
 _FEW = 16  # masks of a call, of which checks by chance would take a minute
 
 
