@@ -141,7 +141,7 @@ def test_the_output_is_that_of_nested_loops(convention: Convention, data_format:
             scale = np.where(kept == 0, 0.0 if convention.all_dropped == "zeros" else np.nan, count / kept)
             if convention.epsilon:
                 scale = np.where(kept == 0, scale, count / (kept + convention.epsilon))
-        scale = {"none": 1.0, "keep_prob": 1 / (1 - 0.6)}.get(convention.scale_over, scale)
+        scale = np.asarray({"none": 1.0, "keep_prob": 1 / (1 - 0.6)}.get(convention.scale_over, scale))
         assert ulps_between(y, x * ~dropped * scale) <= 2
         checked += 1
     assert checked >= 4
