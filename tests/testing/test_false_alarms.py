@@ -25,8 +25,8 @@ pytestmark = pytest.mark.slow
 
 LONG = bool(os.environ.get("DROPBLOCK_REF_LONG"))
 LUCK = 1e-9
-RUNS = 500 if LONG else 40
-WHOLE_RUNS = 200 if LONG else 3
+RUNS = 500 if LONG else 20
+WHOLE_RUNS = 200 if LONG else 2
 STATISTICAL = tuple(check.name for check in CHECKS.values() if check.statistical)
 # What a check may use up of the error budget: 0.0025 at false_alarm 0.05, of which hardly anything is seen, and 0.05 at
 # false_alarm 1, which only a Run by hand takes.

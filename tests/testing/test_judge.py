@@ -412,6 +412,7 @@ def results(kind: type[DropBlock], *, quick: bool = False) -> dict[str, CheckRes
     return {result.name: result for result in settle(run, [CHECKS[name].run(run) for name in NAMES])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PLANTED, ids=lambda kind: kind.__name__)
 def test_a_planted_error_fails_its_checks_and_no_others(kind: type[DropBlock]) -> None:
     """What is wrong otherwise is not judged, and says where to look."""
