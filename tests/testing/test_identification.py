@@ -354,7 +354,16 @@ MADE: dict[str, tuple[str, Any]] = {
 }
 # Each takes a second or three: some in every run, all of them with DROPBLOCK_REF_LONG set.
 EVERY = 1 if os.environ.get("DROPBLOCK_REF_LONG") else 40
-ALWAYS = {"half_of_channels_copied", "frozen_mask", "height_bounded_by_width", "one_block_per_row", "even_rounded_up"}
+ALWAYS = {
+    "all_or_nothing",
+    "even_rounded_up",
+    "five_percent_high",
+    "fixed_number_of_seeds",
+    "frozen_mask",
+    "half_of_channels_copied",
+    "height_bounded_by_width",
+    "one_block_per_row",
+}
 SOME = [one for one in ALL if not one.reported and zlib.crc32(one.name.encode()) % EVERY == 0]
 
 
@@ -432,7 +441,6 @@ def test_where_no_masks_are_seen_no_convention_is_told(change: Any, what: str) -
     assert all(answer.text.startswith("cannot be observed: ") for answer in found.answers)
 
 
-@pytest.mark.slow
 def test_a_backend_for_square_maps_only_is_identified() -> None:
     square = replace(
         make_backend("paper", "channels_first", (2,), ("float32",)),
