@@ -112,6 +112,13 @@ def mask_shape(shape: tuple[int, ...], layout: Layout, convention: Convention) -
     return tuple(min(size, 1) if axis in shared else size for axis, size in enumerate(shape))
 
 
+def own_masks(samples: int, channels: int, convention: Convention) -> tuple[int, int]:
+    """How many of so many samples, and of so many channels, have masks of their own."""
+    return min(samples, 1) if convention.shared_samples else samples, (
+        min(channels, 1) if convention.shared_channels else channels
+    )
+
+
 def place_block(block_size: Any, spatial_shape: tuple[int, ...], convention: Convention) -> Block:
     """Judge a block on a map by the convention; parity and eligibility are judged after clipping."""
     return _place(check_block_size(block_size, len(spatial_shape)), spatial_shape, convention)

@@ -21,7 +21,8 @@ def place(asked: Sizes, spatial_shape: Sizes, convention: Convention) -> Block:
     """Where a block lies around its seed, and where seeds may lie."""
     size = OVERSIZE_BLOCK[convention.oversize_block](asked, spatial_shape)
     block = EVEN_EXTRA_CELL[convention.even_extra_cell](algorithm.place(size, spatial_shape))
-    return SEED_REGION[convention.seed_region](block)
+    block = SEED_REGION[convention.seed_region](block)
+    return nowhere(block) if size != asked and convention.oversize_block == "nothing_dropped" else block
 
 
 def as_it_is(size: Sizes, _: Sizes) -> Sizes:
@@ -64,11 +65,17 @@ def everywhere(block: Block) -> Block:
     return replace(block, before=before, after=after, eligible=tuple(slice(0, S) for S in block.spatial_shape))
 
 
+def nowhere(block: Block) -> Block:
+    """No seeds."""
+    return replace(block, eligible=(slice(0, 0),) * len(block.size))
+
+
 OVERSIZE_BLOCK: dict[str, Callable[[Sizes, Sizes], Sizes]] = {
     "refused": as_it_is,  # refused in `call`, as even blocks are
     "clip_each_axis": clip_each_axis,
     "clip_to_smallest_axis": clip_to_smallest_axis,
     "unclipped": as_it_is,
+    "nothing_dropped": clip_each_axis,
 }
 EVEN_EXTRA_CELL = {"before": extra_cell_before, "after": extra_cell_after, "refused": extra_cell_before}
 SEED_REGION = {"fitting": fitting, "everywhere": everywhere}
@@ -86,9 +93,18 @@ def uncorrected(drop_prob: float, block: Block) -> float:
 
 def last_axis(drop_prob: float, block: Block) -> float:
     """Eq. (1) as if every axis were the last one."""
-    alike = replace(
-        block, spatial_shape=block.spatial_shape[-1:] * len(block.size), size=block.size[-1:] * len(block.size)
-    )
+    return of_axis(drop_prob, block, -1)
+
+
+def first_axis(drop_prob: float, block: Block) -> float:
+    """Eq. (1) as if every axis were the first one."""
+    return of_axis(drop_prob, block, 0)
+
+
+def of_axis(drop_prob: float, block: Block, axis: int) -> float:
+    """Eq. (1) as if every axis were this one."""
+    ndim = len(block.size)
+    alike = replace(block, spatial_shape=(block.spatial_shape[axis],) * ndim, size=(block.size[axis],) * ndim)
     return algorithm.gamma(drop_prob, alike)
 
 
@@ -96,6 +112,7 @@ GAMMA_RULE: dict[str, Callable[[float, Block], float]] = {
     "border_corrected": algorithm.gamma,
     "uncorrected": uncorrected,
     "last_axis": last_axis,
+    "first_axis": first_axis,
     "calibrated": calibrated_gamma,
 }
 

@@ -23,7 +23,7 @@ Bools = NDArray[np.bool_]
 def sides(block_size: int | tuple[int, ...], spatial_shape: Cell, convention: Convention) -> Cell:
     """The block's sides after clipping."""
     asked = block_size if isinstance(block_size, tuple) else tuple(block_size for _ in spatial_shape)
-    if convention.oversize_block == "clip_each_axis":
+    if convention.oversize_block in ("clip_each_axis", "nothing_dropped"):
         return tuple(min(b, S) for b, S in zip(asked, spatial_shape, strict=True))
     if convention.oversize_block == "clip_to_smallest_axis":
         return tuple(min(b, *spatial_shape) for b in asked)
@@ -50,6 +50,9 @@ def lies_in(cell: Cell, spatial_shape: Cell) -> bool:
 
 def eligible_cells(block_size: int | tuple[int, ...], spatial_shape: Cell, convention: Convention) -> list[Cell]:
     block = sides(block_size, spatial_shape, convention)
+    asked = block_size if isinstance(block_size, tuple) else (block_size,) * len(spatial_shape)
+    if convention.oversize_block == "nothing_dropped" and block != asked:
+        return []
     if convention.seed_region == "everywhere":
         return cells_of(spatial_shape)
     return [
@@ -87,7 +90,7 @@ def gamma(
     if convention.gamma_rule == "calibrated":
         return None
     for k in range(len(spatial_shape)):
-        axis = -1 if convention.gamma_rule == "last_axis" else k
+        axis = {"last_axis": -1, "first_axis": 0}.get(convention.gamma_rule, k)
         value /= block[axis]
         if convention.gamma_rule != "uncorrected":
             value *= Fraction(spatial_shape[axis], spatial_shape[axis] - block[axis] + 1)

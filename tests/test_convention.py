@@ -44,6 +44,12 @@ FACTS: dict[str, tuple[str, str, str, bool, float]] = {
     "tutorial": ("last_axis", "everywhere", "refused", False, 0),
     "torchvision": ("border_corrected", "fitting", "refused", False, 1e-6),
     "timm": ("border_corrected", "everywhere", "before", True, 1e-7),
+    "timm_1_0_22": ("border_corrected", "fitting", "refused", False, 1e-7),
+    "bimm": ("border_corrected", "fitting", "before", False, 1e-7),
+    "mmdetection": ("border_corrected", "fitting", "refused", False, 1e-6),
+    "paddle_detection": ("border_corrected", "everywhere", "refused", False, 0),
+    "assembled_cnn": ("border_corrected", "fitting", "before", False, 0),
+    "metaoptnet": ("first_axis", "fitting", "before", False, 0),
     "timm_uncoupled": ("border_corrected", "everywhere", "before", False, 1e-7),
     "pytorch_toolbelt": ("uncorrected", "everywhere", "after", True, 0),
 }
@@ -56,6 +62,11 @@ def test_rows_state_the_facts_about_each_package(name: str) -> None:
     assert row.name == name
     assert row.scale_over == "batch"
     assert row.source
+
+
+def test_few_conventions_share_samples_or_do_not_count() -> None:
+    assert {name for name, row in CONVENTIONS.items() if row.shared_samples} == {"bimm", "assembled_cnn"}
+    assert {name for name, row in CONVENTIONS.items() if row.scale_over != "batch"} == {"tf2_dropblock"}
 
 
 def test_all_published_rows_are_there() -> None:

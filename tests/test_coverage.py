@@ -45,7 +45,7 @@ def test_pairs_of_positions_and_their_mirror_images_are_those_of_the_brute_force
             for n, pairs in so_far.items():
                 for column in ((of_u, of_v, both), (of_v, of_u, both)):
                     counted[tuple(a * b for a, b in zip(n, column, strict=True))] += pairs * number
-    assert counted == expected
+    assert Counter({n: pairs for n, pairs in counted.items() if n[-1]}) == expected  # none where nothing is dropped
 
 
 @pytest.mark.parametrize("name", ["paper", "dropblock", "timm"])
@@ -62,5 +62,5 @@ def test_pairs_on_an_axis_much_longer_than_the_block_are_those_of_all_its_positi
     for (of_u, of_v, of_both), number in zip(columns.T.tolist(), numbers.tolist(), strict=True):
         counted[of_u, of_v, of_both] += number
         counted[of_v, of_u, of_both] += number
-    assert counted == expected
+    assert Counter({n: pairs for n, pairs in counted.items() if n[-1]}) == expected  # none where nothing is dropped
     assert numbers.size <= 3 * b**2

@@ -50,7 +50,7 @@ BITS = "timm/3d_channels_first_bfloat16_even"
 EVALUATION = "dropblock/2d_channels_first_float32_evaluation"
 ZERO = "keras_cv/2d_channels_first_float32_drop_prob_0"
 ALL_DROPPED = "dropblock/2d_channels_first_float32_all_dropped"
-SPECIAL = "torchvision/2d_channels_first_float64_special_values"
+SPECIAL = "mmdetection/2d_channels_first_float32_special_values"
 
 
 def load(folder: Path, case: Document, name: str) -> Array:
@@ -65,6 +65,7 @@ def answer(folder: Path, case: Document) -> Answers:
         return {"keep_mask": np.ones_like(seeds), "y": x, "x_bar": cotangent}
     rules = replace(CONVENTIONS[case["convention"]], gamma_rule="uncorrected")  # without effect: the seeds are given
     backend = DropBlock(rules, case["data_format"])
+    backend.drop_prob = case["drop_prob"]
     maps = backend.to_maps(seeds)
     side = backend.to_maps(x).shape[2:]
     dropped = backend.dilate(maps, backend.resolve_block(tuple(case["block_size"]), side))
@@ -120,8 +121,8 @@ def test_right_results_pass_for_the_full_set(tmp_path: Path) -> None:
     assert report.passed, report
     assert report.convention == ", ".join(CONVENTIONS)
     assert {one.status for one in report.results} == {"passed"}
-    assert result(report, "files").message == f"{3 * 802} files"
-    assert result(report, "replayed_mask").message == "802 cases"
+    assert result(report, "files").message == f"{3 * 1332} files"
+    assert result(report, "replayed_mask").message == "1332 cases"
 
 
 def test_the_report_names_each_check_and_how_many_cases_it_looked_at(right: Path) -> None:
@@ -263,7 +264,7 @@ def test_outputs_that_are_exchanged_or_of_another_case_fail(results: Path) -> No
     y.write_bytes(x_bar.read_bytes())
     x_bar.write_bytes(kept)
     assert failed(verify_results(KEPT, results, cases=PLAIN)) == ["replayed_values", "gradient"]
-    other = file_of(results, SPECIAL, "y")  # of the same shape and dtype
+    other = file_of(results, "metaoptnet/2d_channels_first_float64_even", "y")  # of the same shape and dtype
     y.write_bytes(other.read_bytes())
     assert failed(verify_results(KEPT, results, cases=PLAIN)) == ["replayed_values", "gradient"]
     y.write_bytes(file_of(results, PLAIN, "keep_mask").read_bytes())
@@ -507,7 +508,7 @@ def test_what_a_program_does_not_write_is_left_out_and_said(results: Path) -> No
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ({"cases": "nope/*"}, r"cases must be patterns of names, .*'nope/\*' matches none of 31 cases"),
+        ({"cases": "nope/*"}, r"cases must be patterns of names, .*'nope/\*' matches none of 44 cases"),
         ({"cases": "paper/*,nope"}, "'nope' matches none"),
         ({"cases": ""}, "'' matches none"),
         ({"cases": PLAIN.upper()}, "matches none"),
@@ -685,7 +686,7 @@ def test_the_command_prints_json(capsys: Capture, right: Path) -> None:
         ((), "; OUT is missing, RESULTS is missing"),
         ((str(KEPT),), "; RESULTS is missing"),
         ((str(KEPT), str(KEPT), "--drop-prob", "0.1"), "; --drop-prob is of the other form"),
-        ((str(KEPT), str(KEPT), "--cases", "nope"), "'nope' matches none of 31 cases"),
+        ((str(KEPT), str(KEPT), "--cases", "nope"), "'nope' matches none of 44 cases"),
         ((str(KEPT), str(KEPT), "--outputs", "keep_mask,z"), "outputs must be one of"),
         ((str(KEPT), "nowhere"), "results must be a folder"),
         (("nowhere", str(KEPT)), "nowhere/manifest.json is no manifest"),

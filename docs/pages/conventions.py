@@ -20,6 +20,7 @@ MEANINGS = {
         "border_corrected": "eq. (1): `drop_prob / prod(b) * prod(S / (S - b + 1))`",
         "uncorrected": "`drop_prob / prod(b)`",
         "last_axis": "eq. (1) with the last axis in the place of every axis",
+        "first_axis": "eq. (1) with the first axis in the place of every axis",
         "calibrated": "the gamma for which the expected dropped fraction is drop_prob",
     },
     "seed_region": {
@@ -36,6 +37,7 @@ MEANINGS = {
         "clip_each_axis": "each side becomes at most its own axis of the map",
         "clip_to_smallest_axis": "each side becomes at most the smallest axis of the map",
         "unclipped": "the block keeps its size, for gamma too, and sticks out of the map",
+        "nothing_dropped": "no cell is eligible, so that nothing is dropped",
     },
     "shared_channels": {
         False: "each channel of a sample has a mask of its own",

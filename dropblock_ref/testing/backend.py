@@ -118,7 +118,8 @@ class Backend:
         an x of that shape and dtype and for that seed, by replaying its random stream. In the coordinates of x, with 1
         on the channel axis where the convention shares masks.
     apply : callable, optional
-        ``apply(x, seeds, block_size) -> y``: forward in training with these seeds.
+        ``apply(x, seeds, block_size) -> y``: forward in training with these seeds. A convention whose scale is
+        1 / (1 - drop_prob) has no place for it.
     accepts : callable, optional
         ``accepts(spatial_shape, block_size, drop_prob) -> bool``: what it supports (odd only, square only, int only);
         one that takes two arguments is asked without drop_prob. By default everything that its convention accepts.
@@ -177,6 +178,11 @@ class Backend:
         check_callable(self.forward, "forward")
         if self.convention is not None:
             find_convention(self.convention)
+        if self.apply is not None and self.rules.scale_over == "keep_prob":
+            raise ValueError(
+                f"apply must be None under convention {self.rules.name!r}, whose scale is 1 / (1 - drop_prob): it is "
+                f"not given drop_prob; got {describe(self.apply)}"
+            )
         check_choice(self.data_format, "data_format", tuple(DATA_FORMATS))
         for optional in ("vjp", "draw_seeds", "apply", "accepts"):
             if getattr(self, optional) is not None:
@@ -229,7 +235,9 @@ class Backend:
         return tuple(limits)
 
     def is_for(self, spatial_shape: tuple[int, ...], block_size: Any, drop_prob: float | None = None) -> bool:
-        """Whether it says that it is for this, by `settings` and `accepts`."""
+        """Whether it says that it is for this, by `settings` and `accepts`; nothing divides by a keep_prob of 0."""
+        if drop_prob == 1 and self.rules.scale_over == "keep_prob":
+            return False
         if self.settings is not None and not any(
             one.allows(spatial_shape, block_size, drop_prob) for one in self.settings
         ):

@@ -314,7 +314,7 @@ class Calls:
         if not (rules.epsilon and x.size):
             return 1.0
         kept = np.ones(mask_shape(x.shape, find_layout(data_format, x.shape, "x"), rules), dtype=np.bool_)
-        return float(np.max(scale(kept, data_format=data_format, convention=rules)))
+        return float(np.max(scale(kept, drop_prob=0.0, data_format=data_format, convention=rules)))
 
     def _judge_derivative(self, cotangent: Array, y: Array, x_bar: Array, note: _Notes) -> str:
         """What is wrong with a derivative in training; in evaluation it is entered here."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arguments import describe_error
-from ..call import Layout, accepts_block, counted_axes, find_layout
+from ..call import Layout, accepts_block, counted_axes, find_layout, own_masks
 from .backend import Backend
 from .calls import Calls, Refused, Unreadable, is_plain
 from .judge import Repetition, find_law
@@ -122,7 +122,7 @@ class Run:
         """How many masks one call draws for x."""
         if x.ndim not in (4, 5):  # a bad argument, on purpose
             return 0
-        return len(x) * (1 if self.backend.rules.shared_channels else x.shape[self.layout(x).channel_axis])
+        return math.prod(own_masks(len(x), x.shape[self.layout(x).channel_axis], self.backend.rules))
 
     def dropped(self, x: NDArray[Any], y: Any) -> NDArray[np.bool_]:
         """Where an output for x shows a dropped cell."""
@@ -235,8 +235,8 @@ class Run:
             return
         masks = np.moveaxis(self.dropped(x, y), self.layout(x).channel_axis, 1)
         law = find_law(one, self.backend.rules)
-        channels = 1 if law.rules.shared_channels else masks.shape[1]
-        self.repetition.add(masks[:, :channels].reshape(len(masks), channels, -1), law, seed)
+        samples, channels = own_masks(masks.shape[0], masks.shape[1], law.rules)
+        self.repetition.add(masks[:samples, :channels].reshape(samples, channels, -1), law, seed)
 
     def apply(self, x: NDArray[Any], seeds: NDArray[np.bool_], one: Map, *, call: str) -> NDArray[Any]:
         """The backend's output for injected seeds."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ..call import own_masks
 from . import judge
 from .backend import Backend
 from .check import CheckFailure, Map, NotJudged, Outcome, Run, check
@@ -36,6 +37,7 @@ _CELLS_PER_CALL_IN_OTHER_DTYPES = 50_000  # a count of more may overflow in floa
 _MOST_CELLS_FOR_RATE, _MOST_CELLS_FOR_CELLS = 120_000_000, 30_000_000
 # Draws are split into so many calls at least, so that calls can be compared with one another.
 _CALLS, _QUICK_CALLS, _FEW_CALLS = 108, 40, 4
+_MOST_CALLS = 600  # where each has one mask, or those of its channels
 _MANY_CHANNELS = 130
 _LARGE = 60_000  # cells, of one map or of several
 # After the run's own. Some engines take 31 bits of a seed, which is no fault, but cut to one number they must not be.
@@ -54,12 +56,20 @@ def draw(
     law = find_law(one, run.backend.rules)
     masks = samples * channels
     built_for, channels = run.batch(0, channels, one.spatial_shape)  # no samples where any number will do
+    most = _CELLS_PER_CALL if dtype in {None, run.dtype} else _CELLS_PER_CALL_IN_OTHER_DTYPES
     if law.rules.shared_channels:
         channels = run.batch(0, 1, one.spatial_shape)[1]
-    of_each = 1 if law.rules.shared_channels else channels  # masks of one sample
-    most = _CELLS_PER_CALL if dtype in {None, run.dtype} else _CELLS_PER_CALL_IN_OTHER_DTYPES
+    elif law.rules.shared_samples:  # then the masks of a call are those of its channels
+        channels = run.batch(0, max(1, min(-(-masks // calls), most // law.cells)), one.spatial_shape)[1]
+    of_each = own_masks(1, channels, law.rules)[1]  # masks of one sample
     samples = -(-masks // of_each)
-    calls = max(2, -(-samples // built_for)) if built_for else max(calls, -(-samples * channels * law.cells // most))
+    if law.rules.shared_samples:
+        built_for = built_for or 1
+        calls = max(2, min(samples, _MOST_CALLS))
+    elif built_for:
+        calls = max(2, -(-samples // built_for))
+    else:
+        calls = max(calls, -(-samples * channels * law.cells // most))
     per_call = built_for or -(-samples // calls)
     key = (one, per_call, channels, calls, dtype, pairs)
     if key in run.cache:
@@ -72,9 +82,10 @@ def draw(
         seed = run.seed if call == 0 else None
         y = run.forward(x, one, seed=seed)
         if np.isnan(y).all():
-            _require_all_dropped(run, law, per_call * of_each, run.forward_call(x, one, seed=seed))
+            _require_all_dropped(run, law, run.masks(x), run.forward_call(x, one, seed=seed))
         dropped = np.moveaxis(run.dropped(x, y), run.layout(x).channel_axis, 1)
-        tally.add(dropped.reshape(per_call, -1, law.cells)[:, :of_each], seed if run.backend.reseeds else None)
+        own, of_own = own_masks(per_call, channels, law.rules)
+        tally.add(dropped.reshape(per_call, -1, law.cells)[:own, :of_own], seed if run.backend.reseeds else None)
     run.cache[key] = tally
     return tally
 
@@ -167,6 +178,8 @@ def _distant(tally: Tally, budget: float) -> Verdict:
 def _cost(run: Run, law: Law) -> float:
     """Of one mask, in cells: where a call has a fixed number of them, its own cost is theirs."""
     samples, channels = run.batch(0, 1, law.shape)
+    if law.rules.shared_samples and law.rules.shared_channels:
+        samples = channels = 1  # a call has one mask
     return law.cells * (3.0 if run.quick else 1.0) + (5_000 / (samples * channels) if samples else 0.0)
 
 
@@ -297,7 +310,13 @@ def _of_each_kind(run: Run) -> list[Tally]:
     return [*_designed(run)[:1], *_realistic(run)]
 
 
-@check("distribution", DESIGNED_MAP, statistical=True, after=_DRAWS)
+def _unless_own_samples(backend: Backend) -> str | None:
+    if backend.rules.shared_samples:
+        return f"samples share masks under convention {backend.rules.name!r}"
+    return None
+
+
+@check("distribution", DESIGNED_MAP, statistical=True, unless=_unless_own_samples, after=_DRAWS)
 def sample_independence(run: Run) -> Outcome:
     """The masks of the samples of a batch are independent."""
     return _settle(run, _independence("sample"), _of_each_kind(run), sound=False)
@@ -381,8 +400,8 @@ def large_maps(run: Run) -> Outcome:
         law = find_law(one, run.backend.rules)
         x = run.input(run.shape(-(-_LARGE // law.cells), 1, one.spatial_shape))
         dropped = np.moveaxis(run.dropped(x, run.forward(x, one, seed=run.seed)), run.layout(x).channel_axis, 1)
-        if law.rules.shared_channels:
-            dropped = dropped[:, :1]
+        own, of_own = own_masks(len(dropped), dropped.shape[1], law.rules)
+        dropped = dropped[:own, :of_own]
         verdict = judge.judge_lines(law, dropped.reshape(-1, law.cells), run.share / len(maps))
         run.detects += [verdict.detects] * bool(verdict.detects)
         if verdict.fault is not None:

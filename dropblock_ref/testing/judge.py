@@ -683,8 +683,9 @@ def judge_independence(tally: Tally, axis: str, budget: float) -> Verdict:
     Neighbours are compared cell by cell. Of all samples, or channels, each pair is judged by whether both drop more
     cells than are expected, and so is every distance, its disjoint pairs taken together, and the last with the first.
     """
-    if axis == "channel" and tally.law.rules.shared_channels:
-        return Verdict(not_judged=f"channels share masks under convention {tally.law.rules.name!r}")
+    shared = {"channel": tally.law.rules.shared_channels, "sample": tally.law.rules.shared_samples}
+    if shared.get(axis):
+        return Verdict(not_judged=f"{axis}s share masks under convention {tally.law.rules.name!r}")
     if (tally.calls if axis == "call" else len(tally.of_each[axis])) < 2:
         return Verdict(not_judged=f"there is one {axis}")
     return judge_tables(tally.tables(axis), budget, f"{axis}_independence", tally.law)

@@ -137,31 +137,42 @@ def find_problems(
     # Where the mask is wrong, the scale is judged all the same. What the backend has counted may be what can be read
     # from y, or what it should be; `counted` are both.
     counted = [mask]
-    if convention.shared_channels:
-        first = np.take(mask, [0], axis=layout.channel_axis)
-        if (mask != first).any():
-            # Blocks are judged all the same, with the masks that there are.
-            own = replace(convention, shared_channels=False)
-            of_blocks = _check_mask(mask, block_size, data_format, own, layout, None)[1]
-            found += [_unshared(mask, first, convention, layout), of_blocks]
-            counted = [each(mask, axis=layout.channel_axis, keepdims=True) for each in (np.any, np.all)]
-        else:
-            mask = first
+    first = one_of_each(mask, convention, layout)
+    if (mask != first).any():
+        # Blocks are judged all the same, with the masks that there are.
+        own = replace(convention, shared_channels=False, shared_samples=False)
+        of_blocks = _check_mask(mask, block_size, data_format, own, layout, None)[1]
+        found += [_unshared(mask, first, convention, layout), of_blocks]
+        shared = [0] * convention.shared_samples + [layout.channel_axis] * convention.shared_channels
+        counted = [each(mask, axis=tuple(shared), keepdims=True) for each in (np.any, np.all)]
+    else:
+        mask = first
     if not found:
         expected, problem = _check_mask(mask, block_size, data_format, convention, layout, seeds)
         found.append(problem)
         counted = [mask] if problem is None else [mask, expected]
-    factors = [scale(one, data_format=data_format, convention=convention) for one in counted]
+    factors = [scale(one, drop_prob=drop_prob, data_format=data_format, convention=convention) for one in counted]
     found.append(find_value_problem(x, y, mask, factors, convention, layout, drop_prob))
     return [*problems, *(problem for problem in found if problem is not None)]
 
 
+def one_of_each(mask: NDArray[np.bool_], convention: Convention, layout: Layout) -> NDArray[np.bool_]:
+    """The masks that are drawn, where samples or channels share them: the first."""
+    if convention.shared_samples:
+        mask = mask[:1]
+    return np.take(mask, [0], axis=layout.channel_axis) if convention.shared_channels else mask
+
+
 def _unshared(mask: NDArray[np.bool_], first: NDArray[np.bool_], convention: Convention, layout: Layout) -> Fault:
     sample, channel, cell = _where(mask != first, layout)
+    what = "the channels of a sample" if not convention.shared_samples else "the samples of a call"
+    other = "channel 0" if not convention.shared_samples else "sample 0"
+    if convention.shared_samples and convention.shared_channels:
+        what, other = "all samples and channels", "channel 0 of sample 0"
     return Fault(
         "channel_sharing",
-        f"the channels of a sample must share one mask under convention {convention.name!r}, but in sample {sample} "
-        f"channel {channel} differs from channel 0, first at cell {cell}\n"
+        f"{what} must share one mask under convention {convention.name!r}, but in sample {sample} "
+        f"channel {channel} differs from {other}, first at cell {cell}\n"
         + picture(mask[layout.map_index(sample, channel)]),
     )
 
@@ -343,6 +354,7 @@ def _explain(
     counted = {"batch": mask, "sample": sample, "channel": one_map}.get(convention.scale_over)
     if counted is not None and ratio > 0:
         ones = np.count_nonzero(counted) / (mask.shape[layout.channel_axis] if convention.shared_channels else 1)
+        ones /= len(mask) if convention.shared_samples and convention.scale_over == "batch" else 1
         epsilon = (ones + convention.epsilon) * used / ratio - ones
         power = 10.0 ** round(math.log10(epsilon)) if epsilon > 0 else 0.0
         if abs(epsilon - power) <= 0.02 * power and ones * float(ulp(np.asarray(1.0), dtype)) < 0.02 * power:

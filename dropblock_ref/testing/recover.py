@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..call import own_masks
 from ..stages import scale as reference_scale
 from ..theory import expected_drop_fraction, untouched_probability
 from .backend import Backend
@@ -28,7 +30,7 @@ from .maps import (
     REALISTIC_MAP,
     kinds,
 )
-from .observation import Fault, coarser, same, ulp
+from .observation import Fault, coarser, one_of_each, same, ulp
 
 MASK = ("channel_sharing", "legal_blocks")
 _MOST_MASKS = 4096  # in one draw that is to differ from others
@@ -220,15 +222,16 @@ def _shape_that_differs(run: Run, one: Map, draws: int) -> tuple[int, ...]:
     """The shape of x with so many masks that two of the draws are hardly ever the same."""
     samples, channels = run.batch(4, 4, one.spatial_shape)
     while _repeats_by_chance(run, one, samples, channels, draws) > run.share and samples * channels < _MOST_MASKS:
-        if run.batch(2 * samples, channels, one.spatial_shape)[0] == samples:
+        more = (samples, 2 * channels) if run.backend.rules.shared_samples else (2 * samples, channels)
+        if run.batch(*more, one.spatial_shape) == (samples, channels):
             break
-        samples *= 2
+        samples, channels = more
     return run.shape(samples, channels, one.spatial_shape)
 
 
 def _repeats_by_chance(run: Run, one: Map, samples: int, channels: int, draws: int) -> float:
     rules = run.backend.rules
-    masks = samples * (1 if rules.shared_channels else channels)
+    masks = math.prod(own_masks(samples, channels, rules))
     return find_law(one, rules).coincidence(masks) * draws * (draws - 1) / 2
 
 
@@ -254,17 +257,18 @@ def _all_different(run: Run, one: Map, x: NDArray[Any], outputs: list[NDArray[An
 
 @check("recover", ANY_MAP, statistical=True)
 def channel_sharing(run: Run) -> Outcome:
-    """Samples never share masks, and channels only where the convention says so."""
+    """Samples, and channels, share masks only where the convention says so."""
     one = run.needed()[0]
     # In half precision the count of a large batch is low_precision's business.
     number = 70 if run.dtype in {"float32", "float64"} else 24
     samples, channels = run.batch(number, number, one.spatial_shape)
-    shared = run.backend.rules.shared_channels
-    compared = [(0, "samples", samples, 1 if shared else channels)]
-    compared += [] if shared else [(1, "channels", channels, samples)]
+    own, of_own = own_masks(samples, channels, run.backend.rules)
+    compared = [(0, "samples", own, of_own), (1, "channels", of_own, own)]
     compared = [entry for entry in compared if entry[2] > 1]
     agree = find_law(one, run.backend.rules).coincidence()
     pairs = sum(number * (number - 1) / 2 for _, _, number, _ in compared)
+    if not compared and samples * channels > 1:  # all of a call share one mask, and every output is judged by that
+        return _judge_ordinary(run)
     if not compared:
         raise NotApplicable("the backend is built for one sample and one channel")
     # So many draws that two of them hardly ever agree in all by chance.
@@ -387,8 +391,8 @@ def _check_bias(run: Run, x: NDArray[Any], y: NDArray[Any], one: Map, call: str)
     """Rounding errors of single values average out over many cells; what is left is the error of the scale itself."""
     rules, layout = run.backend.rules, run.layout(x)
     kept = np.logical_not(run.dropped(x, y))
-    counted = np.take(kept, [0], axis=layout.channel_axis) if rules.shared_channels else kept
-    factor = reference_scale(counted, data_format=run.backend.data_format, convention=rules)
+    counted = one_of_each(kept, rules, layout)
+    factor = reference_scale(counted, drop_prob=one.drop_prob, data_format=run.backend.data_format, convention=rules)
     expected = float(np.mean(np.broadcast_to(factor, x.shape)[kept]))
     seen = float(np.mean(y[kept].astype(np.float64) / x[kept].astype(np.float64)))
     off = (seen - expected) / float(ulp(np.asarray(expected), coarser(x.dtype, y.dtype)))

@@ -12,6 +12,8 @@ from typing import Any
 import numpy
 import scipy
 
+from ..convention import CONVENTIONS
+
 STATUSES = ("passed", "failed", "reported", "not_applicable", "not_judged", "expected_failure")
 JUDGED = ("passed", "failed", "reported", "expected_failure")
 FAILING = ("failed", "expected_failure")
@@ -366,6 +368,10 @@ class Answer:
         none agrees.
     text : str
         What was seen, with its evidence.
+    observed : bool
+        Whether anything was seen; if not, the text says why it cannot be observed.
+    partly : tuple
+        Where no value agrees with all that was seen, those that agree with square maps.
 
     Examples
     --------
@@ -378,6 +384,8 @@ class Answer:
     field: str
     values: tuple[Any, ...]
     text: str
+    observed: bool = True
+    partly: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, repr=False)
@@ -389,17 +397,22 @@ class Identification:
     backend : str
         Its name.
     nearest : tuple of str
-        The published conventions that contradict the fewest answers; several where they differ in nothing that shows.
+        The published conventions that contradict the fewest answers, those about which cells are dropped first; none
+        where nothing was seen.
     differences : tuple of str
-        What it does differently from the paper, and then what checks fail that hold it to the nearest convention.
-    gamma : tuple of float
-        Estimate, low and high end of an exact confidence interval (error probability 1e-6), on `gamma_setting`.
+        What it does differently from the paper: answers, then what no field can say, then the checks that fail when it
+        is held to what was seen.
+    gamma : tuple of float, or None
+        Estimate, low and high end of an exact confidence interval (error probability 1e-6), on `gamma_setting`; None
+        where gamma cannot be read.
     gamma_setting : str
         The map, block and drop_prob of that estimate.
     answers : tuple of Answer
         One for each field of a convention.
     contradictions : dict
         For each published convention the fields that contradict what was seen.
+    unexplained : tuple of str
+        Those of the differences that no field of a convention explains.
 
     Examples
     --------
@@ -415,22 +428,41 @@ class Identification:
     backend: str
     nearest: tuple[str, ...]
     differences: tuple[str, ...]
-    gamma: tuple[float, float, float]
+    gamma: tuple[float, float, float] | None
     gamma_setting: str
     answers: tuple[Answer, ...]
     contradictions: dict[str, tuple[str, ...]]
+    unexplained: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        lines = [f"{self.backend} does what convention {' or '.join(map(repr, self.nearest))} says"]
-        wrong = self.contradictions[self.nearest[0]]
-        if wrong:
-            lines[0] += f", but for {', '.join(wrong)}"
-        if len(self.nearest) > 1:
-            lines.append("  (these differ in nothing that was seen)")
-        estimate, low, high = self.gamma
-        lines.append(f"  gamma is {estimate:.6g}, between {low:.6g} and {high:.6g} ({self.gamma_setting})")
+        lines = self._headline()
+        if self.gamma is not None:
+            estimate, low, high = self.gamma
+            lines.append(f"  gamma is {estimate:.6g}, between {low:.6g} and {high:.6g} ({self.gamma_setting})")
         lines += [f"  {answer.field}: {answer.text}" for answer in self.answers]
         lines.append(f"  (an answer that rests on chance is wrong with probability at most {ERROR:g})")
         lines.append("differences from the paper:" if self.differences else "no difference from the paper was seen")
         lines += [f"  - {difference}" for difference in self.differences]
         return "\n".join(lines)
+
+    def _headline(self) -> list[str]:
+        """The nearest conventions, those together that contradict the same answers in the same way."""
+        if not self.nearest:
+            return [f"{self.backend}: no convention can be told, because nothing was seen of its masks"]
+        groups: dict[tuple[Any, ...], list[str]] = {}
+        for name in self.nearest:
+            wrong = self.contradictions[name]
+            values = tuple(getattr(CONVENTIONS[name], answer.field) for answer in self.answers if answer.field in wrong)
+            groups.setdefault((wrong, values), []).append(name)
+        told = [
+            " or ".join(map(repr, names)) + (f" but for {', '.join(wrong)}" if wrong else "")
+            for (wrong, _), names in groups.items()
+        ]
+        if self.unexplained or any(wrong for wrong, _ in groups):
+            also = ", and differs in what is said at the end" if self.unexplained else ""
+            lines = [f"{self.backend} is nearest to convention {'; to '.join(told)}{also}"]
+        else:
+            lines = [f"{self.backend} does what convention {told[0]} says"]
+        if any(len(names) > 1 for names in groups.values()):
+            lines.append("  (those joined by 'or' differ in nothing that was seen)")
+        return lines

@@ -70,6 +70,8 @@ class Accepted:
             accepted = [one for one in of_rank if _is_tried(backend, one, needs)]
             if not accepted and backend.accepts is None and backend.settings is None and of_rank:
                 continue  # the convention refuses them all, and will refuse others of the kind
+            if backend.rules.scale_over == "keep_prob" and of_rank and all(one.drop_prob == 1 for one in of_rank):
+                continue  # a keep_prob of 0 divides nothing
             if not accepted:
                 # The same maps with another drop_prob come before other maps.
                 others = (replace(one, drop_prob=p) for one, p in itertools.product(of_rank, _drop_probs(backend)))

@@ -3,8 +3,8 @@
  *     cc -std=c99 -O2 dropblock.c -o dropblock && ./dropblock VECTORS RESULTS
  *
  * dilate, count_scale and multiply are the layer; the rest reads the vectors and writes what the layer makes of them.
- * float32 and float64 on a little-endian machine, kept cells counted over the batch; other cases are left out. With
- * -DPLANTED_BUG even blocks lie on the wrong side of the seed. */
+ * float32 and float64 on a little-endian machine, kept cells counted over the batch or not at all; other cases are left
+ * out. With -DPLANTED_BUG even blocks lie on the wrong side of the seed. */
 #define _POSIX_C_SOURCE 200809L /* mkdir */
 #include <math.h>
 #include <stdio.h>
@@ -30,19 +30,18 @@ static double count_scale(const Bool *keep, long count, double epsilon, double a
     return count == 0 ? 1 : kept == 0 ? all_dropped : count / (kept + epsilon);
 }
 
-/* `shared` channels of x, which lie `step` entries apart, have one channel of the mask. */
-static void multiply(const void *x, const Bool *keep, double scale, void *y, long count, long step, long shared,
-                     int is_double)
+/* `shared` channels of x, `step` entries apart, have one channel of the mask; samples may share all of it. */
+static void multiply(const void *x, const Bool *keep, long mask_count, double scale, void *y, long count, long step,
+                     long shared, int is_double)
 {
     for (long i = 0; i < count; i++) {
-        double factor = keep[i / (step * shared) * step + i % step] * scale;
+        double factor = keep[(i / (step * shared) * step + i % step) % mask_count] * scale;
         if (is_double) ((double *)y)[i] = ((const double *)x)[i] * factor;
         else ((float *)y)[i] = (float)(((const float *)x)[i] * factor);
     }
 }
 
 static void fail(const char *why, const char *what) { fprintf(stderr, "dropblock: %s %s\n", why, what); exit(2); }
-
 /* Where the value of a field begins. The fields of a case are flat, and a case is one line. */
 static const char *field(const char *line, const char *key)
 {
@@ -99,7 +98,8 @@ static void run(const char *line, const char *vectors, const char *results)
     char name[256] = "", shape_text[64] = "", mask_shape_text[64] = "";
     int is_double = is(line, "dtype", "\"float64\""), shape[5], mask_shape[5], block[5], smallest = 1 << 30;
     sscanf(field(line, "name"), "\"%255[^\"]\"", name);
-    if (!(is_double || is(line, "dtype", "\"float32\"")) || !is(line, "scale_over", "\"batch\"")) return;
+    int counted = is(line, "scale_over", "\"batch\""), by_keep_prob = is(line, "scale_over", "\"keep_prob\"");
+    if (!(is_double || is(line, "dtype", "\"float32\"")) || !(counted || by_keep_prob)) return;
     sscanf(field(line, "shape"), "[%63[^]]", shape_text);
     sscanf(field(field(line, "seeds"), "shape"), "[%63[^]]", mask_shape_text);
     int ndim = integers(field(line, "shape"), shape), rank = integers(field(line, "block_size"), block);
@@ -124,19 +124,19 @@ static void run(const char *line, const char *vectors, const char *results)
         dilate(seeds, keep, mask_count, step, shape[k], before ? b / 2 : (b - 1) / 2, before ? (b - 1) / 2 : b / 2);
         memcpy(seeds, keep, mask_count);
     }
-    int identity = is(line, "training", "false") || atof(field(line, "drop_prob")) == 0;
+    double drop_prob = atof(field(line, "drop_prob")), all_dropped = is(line, "all_dropped", "\"nan\"") ? NAN : 0;
+    int identity = is(line, "training", "false") || drop_prob == 0;
     for (long i = 0; i < mask_count; i++) keep[i] = identity || !seeds[i];
-    double all_dropped = is(line, "all_dropped", "\"nan\"") ? NAN : 0, epsilon = atof(field(line, "epsilon"));
-    double scale = identity ? 1 : count_scale(keep, mask_count, epsilon, all_dropped);
+    double by_count = count_scale(keep, mask_count, atof(field(line, "epsilon")), all_dropped);
+    double scale = identity ? 1 : by_keep_prob ? 1 / (1 - drop_prob) : by_count;
     save(results, name, "keep_mask.npy", "|b1", mask_shape_text, keep, mask_count);
     for (int k = 0; k < 2; k++) {
         load(vectors, name, k ? "cotangent.npy" : "x.npy", x, bytes);
-        multiply(x, keep, scale, y, count, channel_axis == 1 ? cells : 1, shared, is_double);
+        multiply(x, keep, mask_count, scale, y, count, channel_axis == 1 ? cells : 1, shared, is_double);
         save(results, name, k ? "x_bar.npy" : "y.npy", is_double ? "<f8" : "<f4", shape_text, y, bytes);
     }
     free(seeds), free(keep), free(x), free(y);
 }
-
 int main(int argc, char **argv)
 {
     char line[4096];

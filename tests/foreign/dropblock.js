@@ -3,8 +3,8 @@
 //     node dropblock.js VECTORS RESULTS
 //
 // keepMask, scaleOf and multiply are the layer; the rest reads the vectors and writes what the layer makes of them.
-// float32 and float64, kept cells counted over the batch; other cases are left out. With a third argument `planted-bug`
-// they are counted in each sample.
+// float32 and float64, kept cells counted over the batch or not at all; other cases are left out. With a third argument
+// `planted-bug` they are counted in each sample.
 "use strict";
 const fs = require("fs");
 const path = require("path");
@@ -62,14 +62,17 @@ function scaleOf(keep, epsilon, allDropped) {
   return keep.length / (kept + epsilon);
 }
 
-// One scale for each sample; the mask has one channel where the channels share it.
+// The mask has one channel where the channels share it, and one sample where the samples do.
+const ofMask = (sample, channel, { batch, channels }) => [Math.min(sample, batch - 1), Math.min(channel, channels - 1)];
+
+// One scale for each sample.
 function multiply(x, keep, scales, layout, maskLayout) {
   const y = new x.constructor(x.length);
   for (let sample = 0; sample < layout.batch; sample++)
     for (let channel = 0; channel < layout.channels; channel++)
       for (let cell = 0; cell < layout.cells; cell++) {
         const i = layout.index(sample, channel, cell);
-        y[i] = x[i] * keep[maskLayout.index(sample, Math.min(channel, maskLayout.channels - 1), cell)] * scales[sample];
+        y[i] = x[i] * keep[maskLayout.index(...ofMask(sample, channel, maskLayout), cell)] * scales[sample];
       }
   return y;
 }
@@ -101,9 +104,11 @@ function run(one, vectors, results, plantedBug) {
   if (one.training && one.drop_prob > 0) {
     const block = clippedBlock(one.block_size, layout.space, one.oversize_block);
     keep = keepMask(load(vectors, seeds), maskLayout, block, one.even_extra_cell);
-    const each = keep.length / layout.batch;
+    const each = keep.length / maskLayout.batch;
     scales = scales.map((_, sample) => {
-      const counted = plantedBug ? keep.subarray(sample * each, (sample + 1) * each) : keep;
+      if (one.scale_over === "keep_prob") return 1 / (1 - one.drop_prob);
+      const first = Math.min(sample, maskLayout.batch - 1) * each;
+      const counted = plantedBug ? keep.subarray(first, first + each) : keep;
       return scaleOf(counted, one.epsilon, one.all_dropped);
     });
   }
@@ -117,5 +122,5 @@ const [vectors, results, planted] = process.argv.slice(2);
 const manifest = JSON.parse(fs.readFileSync(path.join(vectors, "manifest.json"), "utf8"));
 if (manifest.version !== 1) throw new Error(`version ${manifest.version} of the vectors is unknown`);
 for (const one of manifest.cases)
-  if (["float32", "float64"].includes(one.dtype) && one.scale_over === "batch")
+  if (["float32", "float64"].includes(one.dtype) && ["batch", "keep_prob"].includes(one.scale_over))
     run(one, vectors, results, planted === "planted-bug");

@@ -23,7 +23,7 @@ from dropblock_ref.vectors import write_vectors
 HERE = Path(__file__).parent
 COMPILE = "cc -std=c99 -Wall -Wextra -Werror -O2"
 # What the programs do: all conventions but one that counted kept cells otherwise, if there were one.
-OF_BATCH = [name for name, convention in CONVENTIONS.items() if convention.scale_over == "batch"]
+OF_BATCH = [name for name, row in CONVENTIONS.items() if row.scale_over in ("batch", "keep_prob")]
 PATTERNS = [f"{name}/*_{dtype}_*" for name in OF_BATCH for dtype in ("float32", "float64")]
 VALUES = {"scale", "replayed_values", "gradient"}
 IDENTITIES = {"evaluation_identity", "zero_drop_prob_identity", "evaluation_gradient"}
@@ -77,7 +77,9 @@ def test_a_foreign_program_does_what_every_convention_says(
     code, checks = verify(capsys, vectors, tmp_path / "results")
     assert (code, names_of(checks, "passed")) == (0, set(checks))
     cases = json.loads((vectors / "manifest.json").read_text("utf-8"))["cases"]
-    number = sum(case["dtype"] in ("float32", "float64") and case["scale_over"] == "batch" for case in cases)
+    number = sum(
+        case["dtype"] in ("float32", "float64") and case["scale_over"] in ("batch", "keep_prob") for case in cases
+    )
     assert checks["files"]["message"] == f"{3 * number} files"
     assert checks["replayed_mask"]["message"] == f"{number} cases"
 

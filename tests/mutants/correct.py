@@ -45,6 +45,7 @@ class DropBlock:
             raise ValueError("gamma_rule 'calibrated' is not modelled here")
         self.channels_first = data_format in ("channels_first", "NCHW", "NCDHW")
         self.stream = np.random.default_rng(0)
+        self.drop_prob = 0.0  # of the present call; a scale that does not count has no other source
 
     # What a Backend offers.
 
@@ -90,6 +91,7 @@ class DropBlock:
         return maps, None if self.is_identity(p, training) else self.sample(maps.shape, p, block, rng)
 
     def sample(self, shape: Shape, p: float, block: Block, rng: np.random.Generator, /) -> tuple[Mask, Scale]:
+        self.drop_prob = p
         mask = np.logical_not(self.dilate(self.sample_seeds(shape, p, block, rng), block))
         return mask, self.count_scale(mask)
 
@@ -109,7 +111,7 @@ class DropBlock:
     def resolve_block(self, sides: Shape, spatial_shape: Shape, /) -> Block:
         """Clip or refuse the block as the convention does, then lay it around its seed."""
         rule = self.rules.oversize_block
-        if rule == "clip_each_axis":
+        if rule in ("clip_each_axis", "nothing_dropped"):
             sides = tuple(map(min, sides, spatial_shape))
         elif rule == "clip_to_smallest_axis":
             sides = tuple(min(b, *spatial_shape) for b in sides)
@@ -130,8 +132,8 @@ class DropBlock:
         if self.rules.gamma_rule == "uncorrected":
             return p / math.prod(block.size)
         axes = list(zip(spatial_shape, block.size, strict=True))
-        if self.rules.gamma_rule == "last_axis":
-            axes = [axes[-1]] * len(axes)
+        if self.rules.gamma_rule in ("last_axis", "first_axis"):
+            axes = [axes[-1 if self.rules.gamma_rule == "last_axis" else 0]] * len(axes)
         return p * math.prod(S for S, _ in axes) / math.prod(b * (S - b + 1) for S, b in axes)
 
     def eligible(self, block: Block, spatial_shape: Shape, /) -> Box:
@@ -141,7 +143,9 @@ class DropBlock:
 
     def mask_shape(self, shape: Shape, /) -> Shape:
         samples, channels = shape[:2]
-        return (1 if self.rules.shared_samples else samples, 1 if self.rules.shared_channels else channels, *shape[2:])
+        if self.rules.shared_samples:
+            samples = min(samples, 1)
+        return (samples, 1 if self.rules.shared_channels else channels, *shape[2:])
 
     def draw(self, rng: np.random.Generator, shape: Shape, gamma: float, eligible: Box, /) -> Mask:
         """Seeds of this shape, on eligible cells only."""
@@ -165,6 +169,9 @@ class DropBlock:
         """count(M) / count_ones(M)."""
         if self.rules.scale_over == "none":
             return 1.0
+        if self.rules.scale_over == "keep_prob":
+            guarded = 0.0 if self.rules.all_dropped == "zeros" else math.inf
+            return 1 / (1 - self.drop_prob) if self.drop_prob < 1 else guarded
         first = {"batch": 0, "sample": 1, "channel": 2}[self.rules.scale_over]
         return self.ratio(mask, tuple(range(first, mask.ndim)))
 
@@ -302,5 +309,6 @@ def make_backend(
         dtypes=dtypes,
         vjp=implementation.vjp if with_vjp else None,
         draw_seeds=implementation.draw_seeds if with_draw_seeds else None,
-        apply=implementation.apply if with_apply else None,
+        # Which is not given the drop_prob that the scale of some is made of.
+        apply=implementation.apply if with_apply and implementation.rules.scale_over != "keep_prob" else None,
     )

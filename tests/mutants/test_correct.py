@@ -133,7 +133,7 @@ def test_the_output_is_that_of_nested_loops(convention: Convention, data_format:
         if convention.seed_region == "fitting":
             one_block = [dropped_by_loops(one, block_size, convention).sum() for one in each_seed(seeds)]
             assert all(cells == math.prod(sides) for cells in one_block)
-        counted = {"batch": (0, 1), "sample": (1,), "channel": (), "none": ()}[convention.scale_over]
+        counted = {"batch": (0, 1), "sample": (1,)}.get(convention.scale_over, ())
         axes = (*counted, *range(2, x.ndim))
         kept = np.sum(~dropped, axis=axes, keepdims=True)
         count = math.prod(dropped.shape[axis] for axis in axes)
@@ -141,8 +141,7 @@ def test_the_output_is_that_of_nested_loops(convention: Convention, data_format:
             scale = np.where(kept == 0, 0.0 if convention.all_dropped == "zeros" else np.nan, count / kept)
             if convention.epsilon:
                 scale = np.where(kept == 0, scale, count / (kept + convention.epsilon))
-        if convention.scale_over == "none":
-            scale = np.ones_like(scale)
+        scale = np.asarray({"none": 1.0, "keep_prob": 1 / (1 - 0.6)}.get(convention.scale_over, scale))
         assert ulps_between(y, x * ~dropped * scale) <= 2
         checked += 1
     assert checked >= 4
@@ -162,7 +161,7 @@ def test_the_output_and_the_gradient_are_those_of_the_reference_for_the_same_see
     for convention, data_format, block_size, spatial_shape in cases():
         backend = make_backend(convention, data_format)
         assert backend.draw_seeds is not None
-        assert backend.apply is not None
+        assert (backend.apply is None) == (convention.scale_over == "keep_prob")
         assert backend.vjp is not None
         x = array_of((3, 2, *spatial_shape), data_format, dtype)
         cotangent = array_of((3, 2, *spatial_shape), data_format, dtype, seed=1)
@@ -171,10 +170,8 @@ def test_the_output_and_the_gradient_are_those_of_the_reference_for_the_same_see
             expected = dropblock_ref.trace(
                 x, drop_prob, block_size, seeds=seeds, data_format=data_format, convention=convention
             )
-            outputs = [
-                backend.forward(x, drop_prob, block_size, training=True, seed=masks),
-                backend.apply(x, seeds, block_size),
-            ]
+            outputs = [backend.forward(x, drop_prob, block_size, training=True, seed=masks)]
+            outputs += [] if backend.apply is None else [backend.apply(x, seeds, block_size)]
             y, x_bar = backend.vjp(x, cotangent, drop_prob, block_size, training=True, seed=masks)
             for output in (*outputs, y):
                 assert output.dtype == x.dtype

@@ -39,10 +39,13 @@ OWN = (
 @pytest.mark.parametrize("convention", [*CONVENTIONS.values(), *OWN], ids=lambda rules: rules.name)
 @pytest.mark.parametrize("data_format", SHAPES)
 def test_every_output_of_the_reference_is_valid(data_format: str, convention: Convention) -> None:
-    for number, (shape, dtype, drop_prob) in enumerate(product(SHAPES[data_format], DTYPES, (0.1, 0.5, 1.0))):
+    by_keep_prob = convention.scale_over == "keep_prob"  # which cannot be 0, and must be given
+    last = 0.9 if by_keep_prob else 1.0
+    for number, (shape, dtype, drop_prob) in enumerate(product(SHAPES[data_format], DTYPES, (0.1, 0.5, last))):
         x = make_input(shape, dtype, number)
         how: dict[str, Any] = {"data_format": data_format, "convention": convention}
-        assert_valid_output(drop_block(x, drop_prob, 3, rng=number, **how), x, 3, **how)
+        y = drop_block(x, drop_prob, 3, rng=number, **how)
+        assert_valid_output(y, x, 3, drop_prob=drop_prob if by_keep_prob else None, **how)
 
 
 def test_even_and_per_axis_blocks_and_other_memory_orders_are_valid() -> None:
@@ -189,7 +192,8 @@ def test_bfloat16_is_judged_in_bfloat16() -> None:
 @pytest.mark.parametrize("data_format", ["channels_first", "NHWC"])
 def test_outputs_of_the_reference_have_the_right_rate(data_format: str, convention: Convention) -> None:
     """Fixed seeds; with others each of the 2 * 2 assertions fails with a probability of at most 1e-9."""
-    shape = (200, 2, 9, 8) if data_format == "channels_first" else (200, 9, 8, 2)
+    samples, channels = (2, 200) if convention.shared_samples else (200, 2)
+    shape = (samples, channels, 9, 8) if data_format == "channels_first" else (samples, 9, 8, channels)
     how: dict[str, Any] = {"data_format": data_format, "convention": convention}
     for dtype, drop_prob in (("float32", 0.2), ("float16", 0.7)):
         x = make_input(shape, dtype, 0)

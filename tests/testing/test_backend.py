@@ -262,3 +262,12 @@ def test_an_unknown_name_of_the_oracle_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match=r"'dropblock_ref\.testing' has no attribute 'nope'"):
         oracle.nope  # noqa: B018
     assert all(hasattr(oracle, name) for name in oracle.__all__)
+
+
+def test_a_scale_of_one_over_keep_prob_has_no_drop_prob_of_one_and_no_apply() -> None:
+    mine = backend(convention="tf2_dropblock")
+    assert mine.is_for((5, 5), 3, 0.9)
+    assert not mine.is_for((5, 5), 3, 1.0)
+    assert backend(convention="assembled_cnn").is_for((5, 5), 3, 1.0)
+    with pytest.raises(ValueError, match=r"apply must be None under convention 'tf2_dropblock', whose scale is"):
+        backend(convention="tf2_dropblock", apply=forward)

@@ -131,11 +131,15 @@ def test_correct_black_box_passes() -> None:
 
 
 def expect_passed(report: Report, backend: Backend, not_applicable: set[str]) -> None:
-    """Nothing fails, and only these checks, and what channels that share a mask make idle, do not apply."""
+    """Nothing fails, and only these checks, and those that the convention makes idle, do not apply."""
     assert report.passed, str(report)
     assert not any(result.status == "expected_failure" for result in report.results)
     if backend.rules.shared_channels:
         not_applicable = not_applicable | {"channel_independence"}
+    if backend.rules.shared_samples:
+        not_applicable = not_applicable | {"sample_independence"}
+    if backend.rules.scale_over == "keep_prob":
+        not_applicable = not_applicable | {"drop_prob_one"}
     if len(backend.dtypes) == 1:
         not_applicable = not_applicable | {"dtype_rates"}
     idle = {result.name for result in report.results if result.status == "not_applicable"}

@@ -46,14 +46,14 @@ def smallest(strategy: st.SearchStrategy[Any], holds: Callable[[Any], bool]) -> 
 
 @cache
 def many() -> tuple[Case, ...]:
-    """Three hundred cases, always the same ones."""
+    """Six hundred cases, always the same ones."""
     drawn: list[Case] = []
 
     @hypothesis_settings(
         derandomize=True,
         deadline=None,
         database=None,
-        max_examples=300,
+        max_examples=600,
         phases=(Phase.generate,),
         suppress_health_check=list(HealthCheck),
     )
