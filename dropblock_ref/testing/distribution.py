@@ -154,9 +154,9 @@ def compare_cell_rates(run: Run, one: Map, samples: int, channels: int, part: fl
     settle(run, [tally], _cells, sound=True, part=part)
 
 
-def compare_map_rate(run: Run, one: Map) -> None:
-    """Compare the rate of a map with the exact one, with the check's budget."""
-    settle(run, [_draw_for_rate(run, one, 0.3, run.dtype)], _rate, sound=True)
+def compare_map_rates(run: Run, maps: Sequence[Map]) -> None:
+    """Compare the rates of maps with the exact ones, with the check's budget."""
+    settle(run, [_draw_for_rate(run, one, 0.3, run.dtype) for one in maps], _rate, sound=True)
 
 
 def _cells(tally: Tally, budget: float) -> Verdict:

@@ -73,9 +73,10 @@ class Accepted:
             if backend.rules.scale_over == "keep_prob" and of_rank and all(one.drop_prob == 1 for one in of_rank):
                 continue  # a keep_prob of 0 divides nothing
             if not accepted:
-                # The same maps with another drop_prob come before other maps.
+                # The same maps with another drop_prob, or then with another block, come before other maps.
                 others = (replace(one, drop_prob=p) for one, p in itertools.product(of_rank, _drop_probs(backend)))
-                likely = itertools.chain(others, _declared(backend, ndim))
+                blocks = (self._other_block(one, needs) for one in of_rank)
+                likely = itertools.chain(others, filter(None, blocks), _declared(backend, ndim))
                 tried = (one for one in likely if _is_tried(backend, one, needs, sure=False))
                 every: Iterable[Map] = itertools.chain(tried, self._scan(ndim, refused=needs.refused))
                 if needs.largest:
@@ -84,6 +85,14 @@ class Accepted:
                 accepted = list(itertools.islice(dict.fromkeys(itertools.islice(fit, 4 * needs.most)), needs.most))
             found += accepted
         return found
+
+    def _other_block(self, one: Map, needs: Needs) -> Map | None:
+        """The first block, with the first drop_prob, that will do on a map."""
+        for block, p in itertools.product(_blocks(one.spatial_shape), _drop_probs(self.backend)):
+            other = replace(one, block_size=block, drop_prob=p)
+            if _is_tried(self.backend, other, needs, sure=False) and needs.holds(other, self.backend.rules):
+                return other
+        return None
 
     def _scan(self, ndim: int, *, refused: bool) -> Iterator[Map]:
         """Maps, blocks and probabilities in a fixed order: square maps and common blocks first."""
