@@ -79,7 +79,7 @@ class Calls:
     backend: Backend
     count: int = 0
     seconds: float = 0.0
-    derivatives: int = 0  # that could be judged
+    unjudged: int = 0  # derivatives that are not those of a right output, beside a wrong one
     signatures: set[tuple[Any, ...]] = field(default_factory=set)
     found: list[Fault] = field(default_factory=list)
     # The settings that checks of no special kind try, whatever they are, and whether they have one sample only.
@@ -152,7 +152,8 @@ class Calls:
             text = self._judge_derivative(above_before, y, x_bar, note)
             if text and sound:
                 note.enter("gradient", text)
-            self.derivatives += sound or not text
+            elif text:
+                self.unjudged += 1
         return y, x_bar
 
     def apply(self, x: Array, seeds: NDArray[np.bool_], one: Map, *, call: str) -> Array:

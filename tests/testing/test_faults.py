@@ -1,0 +1,129 @@
+"""What one check alone says of a planted bug, in the quick profile: the sentence that an engineer mends it from."""
+
+from __future__ import annotations
+
+import unittest
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dropblock_ref.testing import Backend, CheckResult, check_backend, search
+from dropblock_ref.testing.check import CheckFailure
+from dropblock_ref.testing.judge import Repetition
+from dropblock_ref.testing.oracle import CHECKS, BoundCheck, select_checks
+from tests.mutants.correct import make_backend
+from tests.mutants.mutants import ALL
+
+MUTANTS = {mutant.name: mutant for mutant in ALL}
+
+
+def correct(**changed: Any) -> Backend:
+    return replace(make_backend("paper", "channels_first", (2,), ("float32",)), **changed)
+
+
+def ask(backend: Backend, check: str, **how: Any) -> CheckResult:
+    (result,) = check_backend(backend, checks=[check, "quick"], **how).results
+    return result
+
+
+@pytest.mark.parametrize(
+    ("name", "check", "words"),
+    [
+        ("oversize_clipped", "oversize_block", "a block_size larger than the map must be refused with an exception"),
+        ("even_accepted", "even_blocks", "a block_size of even size must be refused with an exception"),
+        ("zeros_give_nan", "special_values", "zeros must become zeros"),
+        ("last_input_overwritten", "input_unmodified", "a later call changes what an earlier one was given"),
+        ("gradient_without_mask", "gradient", "the mask is missing"),
+        ("gradient_of_all_dropped_is_nan", "gradient", "it is NaN in"),
+        ("numpy_drop_prob_is_default", "scalar_types", "with the same seed the output is another one"),
+    ],
+)
+def test_a_bug_is_told_in_its_own_words(name: str, check: str, words: str) -> None:
+    result = ask(MUTANTS[name].make(), check)
+    assert result.status == "failed"
+    assert words in result.message
+
+
+def test_a_mask_that_depends_on_x_is_told_from_a_wrong_value() -> None:
+    (mutant,) = (one for one in ALL if "seeds lie where x is large" in one.bug)
+    result = ask(mutant.make(), "special_values")
+    assert "the mask must not depend on the values of x" in result.message
+
+
+def test_a_derivative_in_the_memory_of_the_output_is_found() -> None:
+    good = correct()
+
+    def vjp(*given: Any, **how: Any) -> Any:
+        assert good.vjp is not None
+        y, x_bar = good.vjp(*given, **how)
+        both = np.stack([y, x_bar])
+        return both[0], both.reshape(2, -1)[0].reshape(y.shape)
+
+    report = check_backend(correct(vjp=vjp), checks=["gradient", "output_unmodified", "quick"])
+    (result,) = report.failures
+    assert result.name == "output_unmodified"
+    assert "the output and the derivative must not share memory" in result.message
+
+
+def test_the_derivative_beside_a_wrong_output_is_not_judged() -> None:
+    good = correct()
+
+    def vjp(*given: Any, **how: Any) -> Any:
+        assert good.vjp is not None
+        y, x_bar = good.vjp(*given, **how)
+        return 3 * y, 2 * x_bar
+
+    result = ask(correct(vjp=vjp), "gradient")
+    assert result.status == "not_judged"
+    assert "the outputs beside them are wrong" in result.message
+
+
+def test_derivatives_in_half_precision_are_judged() -> None:
+    assert ask(make_backend("paper", "channels_first", (2,), ("float16",)), "gradient").status == "passed"
+
+
+def test_a_backend_that_is_for_nothing_is_asked_for_nothing() -> None:
+    result = ask(correct(accepts=lambda *_: False), "bad_arguments")
+    assert result.status == "not_applicable"
+    assert "supports no setting that was tried" in result.message
+
+
+def test_a_check_called_by_hand_fails_skips_or_passes() -> None:
+    def bound(name: str) -> BoundCheck:
+        return BoundCheck(CHECKS[name], select_checks("quick"), 0, 1e-9)
+
+    with pytest.raises(CheckFailure, match="must be multiplied"):
+        bound("scale")(MUTANTS["no_scale"].make())
+    with pytest.raises(unittest.SkipTest, match="not applicable"):
+        bound("low_precision")(correct())
+    bound("scale")(correct)
+
+
+def test_one_example_is_enough_to_search_with() -> None:
+    backend = make_backend("paper", "channels_first", (2,), ("float32", "float64", "float16"))
+    result = ask(backend, "search", examples=1)
+    assert result.status == "passed"
+    assert result.message.startswith("1 call")
+
+
+def test_hypothesis_leaves_no_files_where_nobody_else_uses_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(search, "_alone", lambda: True)
+    monkeypatch.chdir(tmp_path)
+    assert ask(MUTANTS["no_scale"].make(), "search").status == "failed"
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_accepts_that_fails_for_a_rare_kind_of_block_is_not_for_it() -> None:
+    def accepts(_: Any, block_size: Any) -> bool:
+        if isinstance(block_size, tuple):
+            raise KeyError(block_size)
+        return True
+
+    assert ask(correct(accepts=accepts), "search").status == "passed"
+
+
+def test_without_a_call_no_repetition_is_judged() -> None:
+    assert Repetition().verdict(1e-9).not_judged == "no mask was drawn"
