@@ -18,6 +18,7 @@ from dropblock_ref.testing.check import Map
 from dropblock_ref.testing.judge import Law
 from dropblock_ref.testing.statistics import (
     MISS,
+    _quantile,
     binomial_detectable,
     binomial_draws,
     binomial_p_values,
@@ -441,3 +442,19 @@ def test_coincidences_of_single_cells_are_exact() -> None:
     one = Map((3, 4), 1, 0.2)
     same = math.fsum(weight**2 for weight in mask_probabilities(one, "paper").values())
     assert Law(one, CONVENTIONS["paper"]).coincidence() == pytest.approx(same, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("draws", "probability", "level"),
+    [
+        (1000, 0.5325636340885271, 0.999714888110607),  # where special.bdtrik gives too little,
+        (10**6, 0.41410415476190365, 0.9999999999999974),  # too much,
+        (10, 1e-310, 0.9),  # and no number
+    ],
+)
+def test_a_quantile_is_the_smallest_count_that_is_not_exceeded_so_often(
+    draws: int, probability: float, level: float
+) -> None:
+    quantile = _quantile(draws, probability, level)
+    assert stats.binom.cdf(quantile, draws, probability) >= level
+    assert quantile == 0 or stats.binom.cdf(quantile - 1, draws, probability) < level
