@@ -191,7 +191,7 @@ class Law:
         return tuple(int(i) for i in np.unravel_index(int(index), self.shape))
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=128)  # a run needs fewer, and one may have 10 MB of pairs
 def find_law(setting: Setting, rules: Convention) -> Law:
     """The law of one setting, made once; it keeps what it has computed."""
     return Law(setting, rules)
@@ -830,7 +830,7 @@ def _rate_of_keep_prob(law: Law, seen: float, masks: int) -> str:
     return f"; that is the rate of drop_prob {other:g}: is keep_prob passed for it?"
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def rate_error(law: Law, masks: int, budget: float) -> float:
     """The smallest relative error of the dropped fraction, too much or too little, that `judge_rate` finds.
 
@@ -861,7 +861,7 @@ def rate_error(law: Law, masks: int, budget: float) -> float:
     return max(errors)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def rate_masks(law: Law, error: float, budget: float) -> int:
     """The number of masks with which `judge_rate` finds this relative error, too much and too little."""
     fractions = [law.expected * (1 - error), min(1.0, law.expected * (1 + error))]
