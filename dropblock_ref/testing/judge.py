@@ -175,23 +175,26 @@ class Law:
         """An upper bound of the probability that so many masks drop everything."""
         return float(np.prod(self.rates[self.lattice]) ** masks)
 
-    @cached_property
+    @property
     def pairs(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """P(u and v dropped), and n(u, v), for all pairs of cells of a small map."""
-        block = place_block(self.setting.block_size, self.shape, self.rules)
-        positions = [np.indices((S, S)) for S in self.shape]
-        both: NDArray[np.int64] = reduce(
-            np.kron, [covering(block, axis, u, v) for axis, (u, v) in enumerate(positions)]
-        )
-        n, q = np.diagonal(both), 1 - self.gamma
-        return 1 - q ** n[:, None] - q**n + q ** (n[:, None] + n - both), both
+        return _pairs_of(self)
 
     def cell(self, index: Any) -> tuple[int, ...]:
         """The cell at a place of the row."""
         return tuple(int(i) for i in np.unravel_index(int(index), self.shape))
 
 
-@lru_cache(maxsize=128)  # a run needs fewer, and one may have 10 MB of pairs
+@lru_cache(maxsize=4)  # of a volume they may take 40 MB
+def _pairs_of(law: Law) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    block = place_block(law.setting.block_size, law.shape, law.rules)
+    positions = [np.indices((S, S)) for S in law.shape]
+    both: NDArray[np.int64] = reduce(np.kron, [covering(block, axis, u, v) for axis, (u, v) in enumerate(positions)])
+    n, q = np.diagonal(both), 1 - law.gamma
+    return 1 - q ** n[:, None] - q**n + q ** (n[:, None] + n - both), both
+
+
+@lru_cache(maxsize=256)
 def find_law(setting: Setting, rules: Convention) -> Law:
     """The law of one setting, made once; it keeps what it has computed."""
     return Law(setting, rules)

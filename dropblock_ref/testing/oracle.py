@@ -86,11 +86,14 @@ class Progress(Iterator[tuple[int, int, str, CheckResult | None]]):
 
     def _walk(self) -> Iterator[tuple[int, int, str, CheckResult | None]]:
         checks = self.selected.checks
-        for number, one in enumerate(checks):
-            yield number, len(checks), one.name, None
-            result = one.run(self.run)
-            self.results.append(result)
-            yield number, len(checks), one.name, result
+        try:
+            for number, one in enumerate(checks):
+                yield number, len(checks), one.name, None
+                result = one.run(self.run)
+                self.results.append(result)
+                yield number, len(checks), one.name, result
+        finally:
+            self.run.cache.clear()  # a run is in reference cycles, with its exceptions, and what it has drawn is large
 
     def report(self) -> Report:
         """What has been found so far, in the light of each other."""
