@@ -147,11 +147,12 @@ def test_all_dropped_is_zeros_with_scale_0_or_nan(dtype: Any, scale_over: str) -
 
 @pytest.mark.parametrize("shape", [(0, 3, 4, 4), (0, 3, 4, 4, 4), (2, 0, 4, 4)])
 @pytest.mark.parametrize("convention", CONVENTIONS)
-def test_a_batch_of_0_gives_an_empty_output_and_scale_1(shape: tuple[int, ...], convention: str) -> None:
+def test_a_batch_of_0_gives_an_empty_output_and_a_scale(shape: tuple[int, ...], convention: str) -> None:
     x = np.zeros(shape, dtype=np.float32)
     trace = dropblock_ref.trace(x, 0.5, 3, rng=0, convention=convention)
     assert trace.output.shape == shape
-    assert 0 not in trace.keep_mask.shape or np.all(trace.scale == 1)
+    scale = 2 if CONVENTIONS[convention].scale_over == "keep_prob" else 1
+    assert 0 not in trace.keep_mask.shape or np.all(trace.scale == scale)
 
 
 def test_products_not_selections() -> None:

@@ -19,7 +19,7 @@ from ..convention import Convention, find_convention
 from ..testing import judge
 from ..testing.assertions import check_false_alarm, check_readable
 from ..testing.judge import Law, Tally, Verdict
-from ..testing.observation import Fault, find_problems, read_dropped
+from ..testing.observation import Fault, find_problems, one_of_each, read_dropped
 from ..testing.report import CheckResult, Report
 from ..testing.settings import Map
 
@@ -144,9 +144,9 @@ def _look(x: NDArray[Any], calls: NDArray[Any], law: Law, data_format: str, shar
         setting = law.setting
         found = find_problems(x, y, setting.block_size, data_format, law.rules, drop_prob=setting.drop_prob)
         faults.append(tuple(fault for fault in found if fault.check != "shape_and_dtype"))
-        dropped = np.moveaxis(read_dropped(y, counted_axes(layout, law.rules)), layout.channel_axis, 1)
-        dropped = dropped.reshape(*dropped.shape[:2], law.cells)
-        masks.append(dropped[:, :1] if law.rules.shared_channels else dropped)
+        own = one_of_each(read_dropped(y, counted_axes(layout, law.rules)), law.rules, layout)
+        dropped = np.moveaxis(own, layout.channel_axis, 1)
+        masks.append(dropped.reshape(*dropped.shape[:2], law.cells))
         tally.add(masks[-1])
     dependent = judge.find_dependent_draws(tally, share)
     return _Outputs(law, share, tuple(faults), np.stack(masks), tally, dependent)
@@ -186,13 +186,18 @@ def _judge(outputs: _Outputs, check: str, question: Callable[[_Outputs], Verdict
 
 
 def _channel_sharing(outputs: _Outputs) -> Verdict:
-    """Samples never share masks, and channels only where the convention says so."""
+    """Samples, and channels, share masks only where the convention says so."""
     if text := _first_fault(outputs, "channel_sharing"):
         return Verdict(Fault("channel_sharing", text))
-    axes = ("sample",) if outputs.law.rules.shared_channels else ("sample", "channel")
-    verdict = judge.merge([_shared(outputs, axis, outputs.share / len(axes)) for axis in axes])
-    if verdict.not_judged and len(axes) == 1:
-        return Verdict(seen=f"channels share masks; {verdict.not_judged}")
+    rules = outputs.law.rules
+    shared = {"sample": rules.shared_samples, "channel": rules.shared_channels}
+    own = [axis for axis in shared if not shared[axis]]
+    told = " and ".join(f"{axis}s" for axis in shared if shared[axis]) + " share masks"
+    if not own:
+        return Verdict(seen=told)
+    verdict = judge.merge([_shared(outputs, axis, outputs.share / len(own)) for axis in own])
+    if verdict.not_judged and len(own) == 1:
+        return Verdict(seen=f"{told}; {verdict.not_judged}")
     return verdict
 
 

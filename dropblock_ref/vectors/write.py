@@ -68,7 +68,7 @@ def write_vectors(folder: str | os.PathLike[str], *, small: bool = False) -> int
     >>> from dropblock_ref.vectors import write_vectors
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_vectors(folder, small=True)
-    31
+    44
     """
     find_dtype("bfloat16")  # without which nothing is begun
     root = Path(folder)
