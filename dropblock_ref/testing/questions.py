@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, special
+from scipy import ndimage
 
 from ..arguments import describe_error
 from ..call import place_block
@@ -33,7 +33,7 @@ from .judge import Tally, find_dependent_draws, find_law
 from .observation import coarser, make_input, read_dropped, ulp
 from .report import ERROR, Answer
 from .settings import Map, Needs
-from .statistics import binomial_p_values, count_law
+from .statistics import beta_quantile, binomial_p_values, count_law
 
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]
@@ -488,8 +488,8 @@ def measure(one: Map, masks: Sequence[Mask], *, central: bool = False) -> Rates:
         middle = tuple(slice(S // 2, S // 2 + 1) for S in one.spatial_shape)
     chosen = counts[middle]
     dropped, draws = int(chosen.sum()), chosen.size * number
-    low = float(special.betaincinv(dropped, draws - dropped + 1, _SHARE / 2)) if dropped else 0.0
-    high = float(special.betaincinv(dropped + 1, draws - dropped, 1 - _SHARE / 2)) if dropped < draws else 1.0
+    low = beta_quantile(dropped, draws - dropped + 1, _SHARE / 2) if dropped else 0.0
+    high = beta_quantile(dropped + 1, draws - dropped, 1 - _SHARE / 2) if dropped < draws else 1.0
 
     def as_gamma(rate: float) -> float:
         return -math.expm1(math.log1p(-rate) / n) if rate < 1 else 1.0

@@ -377,7 +377,7 @@ def _judge_low_precision(run: Run, one: Map, dtype: str, draws: int) -> None:
 
 def _map_that_drops(run: Run, one: Map, fraction: float) -> Map:
     """The map with the drop_prob at which that fraction is dropped on average."""
-    from scipy.optimize import brentq  # heavy, and needed here only
+    from scipy.optimize import brentq  # heavy
 
     def excess(drop_prob: float) -> float:
         rules = run.backend.rules

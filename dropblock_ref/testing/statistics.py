@@ -62,7 +62,14 @@ def _found_rate(draws: int, probability: float, false_alarm: float) -> float:
     if high > draws:
         return math.inf
     # The rate at which P(X < high) = MISS.
-    return float(special.betaincinv(high, draws - high + 1, 1 - MISS))
+    return beta_quantile(high, draws - high + 1, 1 - MISS)
+
+
+def beta_quantile(a: int, b: int, level: float) -> float:
+    """The x with P(X <= x) = level for a Beta(a, b); `special.betaincinv` of SciPy 1.11.2 is far off for small a."""
+    from scipy.optimize import brentq  # heavy
+
+    return float(brentq(lambda x: special.betainc(a, b, x) - level, 0, 1, xtol=1e-300, rtol=1e-14, maxiter=2000))
 
 
 @lru_cache(maxsize=4096)

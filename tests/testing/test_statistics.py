@@ -19,6 +19,7 @@ from dropblock_ref.testing.judge import Law
 from dropblock_ref.testing.statistics import (
     MISS,
     _quantile,
+    beta_quantile,
     binomial_detectable,
     binomial_draws,
     binomial_p_values,
@@ -458,3 +459,13 @@ def test_a_quantile_is_the_smallest_count_that_is_not_exceeded_so_often(
     quantile = _quantile(draws, probability, level)
     assert stats.binom.cdf(quantile, draws, probability) >= level
     assert quantile == 0 or stats.binom.cdf(quantile - 1, draws, probability) < level
+
+
+@pytest.mark.parametrize("a", [1, 2, 4, 9, 500])
+@pytest.mark.parametrize("b", [1, 30, 217_294, 28_110_931])
+@pytest.mark.parametrize("level", [5e-9, 0.3, 1 - 1e-6, 1 - 1e-9])
+def test_a_quantile_of_the_beta_law_is_where_the_binomial_law_says(a: int, b: int, level: float) -> None:
+    """P(Beta(a, b) <= x) is the chance of a successes and more of a + b - 1, of probability x."""
+    x = beta_quantile(a, b, level)
+    assert stats.binom.sf(a - 1, a + b - 1, x) == pytest.approx(level, rel=1e-7)
+    assert stats.binom.cdf(a - 1, a + b - 1, x) == pytest.approx(1 - level, rel=1e-5)
