@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dropblock_ref.testing import Backend, CheckResult, check_backend, search
+from dropblock_ref import PAPER
+from dropblock_ref.testing import Backend, CheckResult, Setting, check_backend, search
 from dropblock_ref.testing.check import CheckFailure
 from dropblock_ref.testing.judge import Repetition
 from dropblock_ref.testing.oracle import CHECKS, BoundCheck, select_checks
@@ -127,3 +128,53 @@ def test_an_accepts_that_fails_for_a_rare_kind_of_block_is_not_for_it() -> None:
 
 def test_without_a_call_no_repetition_is_judged() -> None:
     assert Repetition().verdict(1e-9).not_judged == "no mask was drawn"
+
+
+def statuses(backend: Backend, *checks: str) -> dict[str, str]:
+    return {result.name: result.status for result in check_backend(backend, checks=[*checks, "quick"]).results}
+
+
+def test_where_masks_repeat_no_rate_is_judged() -> None:
+    backend = MUTANTS["every_second_call_repeats"].make()
+    found = statuses(backend, "map_rate", "batch_rates", "call_independence", "repeated_draws")
+    assert found["repeated_draws"] == "failed"
+    assert {found[name] for name in ("map_rate", "batch_rates", "call_independence")} == {"not_judged"}
+
+
+def test_samples_that_are_never_dropped_do_not_share_masks() -> None:
+    backend = MUTANTS["samples_after_forty_eight_untouched"].make()
+    assert statuses(backend, "channel_sharing", "batch_rates") == {
+        "channel_sharing": "not_judged",
+        "batch_rates": "failed",
+    }
+
+
+def test_seeds_from_2_31_on_may_be_refused() -> None:
+    result = ask(MUTANTS["large_seeds_refused"].make(), "repeated_draws")
+    assert result.status == "reported"
+    assert "are refused" in result.message
+
+
+def test_a_seed_without_effect_is_found() -> None:
+    good = correct()
+
+    def forward(*given: Any, seed: int | None, **how: Any) -> Any:
+        del seed
+        return good.forward(*given, seed=None, **how)
+
+    result = ask(Backend(name="mine", forward=forward), "same_seed_same_output")
+    assert "two calls with the same seed must give the same output" in result.message
+
+
+@pytest.mark.parametrize("channels", [False, True])
+def test_a_call_of_one_mask_passes_where_its_convention_says_so(channels: bool) -> None:
+    rules = replace(PAPER, name="one", shared_samples=True, shared_channels=channels)
+    report = check_backend(make_backend(rules, "channels_first", (2,), ("float32",)), checks="quick")
+    assert report.passed, str(report)
+    wrong = replace(correct(), convention=rules, apply=None, draw_seeds=None)
+    assert ask(wrong, "channel_sharing").status == "failed"
+
+
+def test_settings_of_other_ranks_are_left_out() -> None:
+    built = (Setting((5, 5, 5)), Setting((9, 9), (3, 3, 3)), Setting((9, 9), 3))
+    assert ask(correct(settings=built), "legal_blocks").status == "passed"
