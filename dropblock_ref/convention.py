@@ -50,8 +50,7 @@ class Convention:
     oversize_block : {"refused", "clip_each_axis", "clip_to_smallest_axis", "unclipped", "nothing_dropped"}
         What happens to a block larger than the map: it is refused; each side is clipped to its own axis of the map, or
         all sides to the smallest axis; or it stays as it is and sticks out, which only ``"uncorrected"`` with
-        ``"everywhere"`` gives a meaning; or no cell is eligible then, so that nothing
-        is dropped.
+        ``"everywhere"`` gives a meaning; or no cell is eligible then, so that nothing is dropped.
     shared_channels : bool
         Whether the channels of a sample share one mask.
     scale_over : {"batch", "sample", "channel", "keep_prob", "none"}

@@ -83,7 +83,7 @@ def gradient(run: Run) -> Outcome:
         number += 3
         if run.backend.reseeds:
             number += _of_special_values(run, one, x, cotangent)
-    return _unless_none(run, number)
+    return _unless_unjudged(run, number)
 
 
 def _scaled(cotangent: NDArray[Any], factor: float) -> NDArray[Any]:
@@ -94,7 +94,7 @@ def _scaled(cotangent: NDArray[Any], factor: float) -> NDArray[Any]:
     return scaled
 
 
-def _unless_none(run: Run, number: int) -> Outcome:
+def _unless_unjudged(run: Run, number: int) -> Outcome:
     if run.calls.unjudged:
         raise NotJudged("some derivatives are not those of right outputs, but the outputs beside them are wrong")
     return Outcome(f"{number} derivatives")

@@ -5,19 +5,24 @@ A bug is a subclass of the correct DropBlock that replaces one stage; `Bugs` col
 
 from __future__ import annotations
 
+import os
 import re
+import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from dropblock_ref.convention import Convention
 from dropblock_ref.testing.backend import Backend
-from dropblock_ref.testing.oracle import run_checks
-from dropblock_ref.testing.report import Report
+from dropblock_ref.testing.oracle import check_backend, run_checks
+from dropblock_ref.testing.report import CheckResult, Report
 
 from .case import Case
 from .correct import DropBlock, make_backend
+
+# By hand: everything of which an ordinary run of the tests takes a sample.
+LONG = bool(os.environ.get("DROPBLOCK_REF_LONG"))
 
 Kind = TypeVar("Kind", bound=type[DropBlock])
 
@@ -89,6 +94,23 @@ def complaints(mutant: Mutant, report: Report) -> list[str]:
     wrong += [f"fails {name}, which is right" for name in failed if name not in besides(mutant.caught_by)]
     passed = {result.name for result in report.results if result.status == "passed"}
     return wrong + [f"passes {name}" for name in sorted(passed & mutant.not_passed)]
+
+
+def in_sample(name: str, one_in: int) -> bool:
+    """Whether a name is one of so many, always the same ones; all are, with DROPBLOCK_REF_LONG set."""
+    return LONG or zlib.crc32(name.encode()) % one_in == 0
+
+
+def correct(**changed: Any) -> Backend:
+    """The correct backend in 2D and float32, with some of its arguments changed."""
+    return replace(make_backend("paper", "channels_first", (2,), ("float32",)), **changed)
+
+
+def one(backend: Backend, check: str, **how: Any) -> CheckResult:
+    """The result of that check alone, in the quick profile."""
+    (result,) = check_backend(backend, checks=[check, "quick"], **how).results
+    assert result.name == check
+    return result
 
 
 def first_failure(backend: Backend, checks: str | list[str] | None) -> Report:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
 from typing import Any
 
@@ -14,10 +13,8 @@ from dropblock_ref.testing.oracle import CHECKS
 
 from .case import Case, answers
 from .fixed import LIMITS, SHOWS_ON, cases, fixed, shows
-from .mutant import Mutant, complaints, correct_twin
+from .mutant import LONG, Mutant, complaints, correct_twin
 from .mutants import ALL, MUTANTS, NEW, NEW_KINDS
-
-LONG = bool(os.environ.get("DROPBLOCK_REF_LONG"))
 
 
 def test_there_are_mutants_of_every_kind() -> None:

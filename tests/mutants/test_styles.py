@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 
 import numpy as np
 import pytest
@@ -13,10 +12,10 @@ import dropblock_ref
 from dropblock_ref.testing import check_backend
 
 from .case import Case, make_array
+from .mutant import LONG
 from .styles import STYLES, Style
 from .test_correct import BLOCKS, accepted, dropped_by_loops, ulps_between
 
-LONG = bool(os.environ.get("DROPBLOCK_REF_LONG"))
 SHORT = (
     "quick",
     "replayed_mask",

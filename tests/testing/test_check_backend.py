@@ -23,25 +23,15 @@ from numpy.typing import NDArray
 
 import dropblock_ref.testing
 from dropblock_ref import CONVENTIONS, PAPER
-from dropblock_ref.testing import Backend, CheckResult, Report, Setting, check_backend
+from dropblock_ref.testing import Backend, Report, Setting, check_backend
 from dropblock_ref.testing.check import GROUPS, Run
 from dropblock_ref.testing.oracle import CHECKS, run_checks
 from dropblock_ref.testing.report import STATUSES
 from tests.mutants.correct import ALL_DTYPES, DropBlock, Mask, make_backend
+from tests.mutants.mutant import correct, one
 
 Array = NDArray[Any]
 STATISTICAL = {name for name, check in CHECKS.items() if check.statistical}
-
-
-def correct(**changed: Any) -> Backend:
-    return replace(make_backend("paper", "channels_first", (2,), ("float32",)), **changed)
-
-
-def one(backend: Backend, check: str, **how: Any) -> CheckResult:
-    """The result of that check alone."""
-    (result,) = check_backend(backend, checks=[check, "quick"], **how).results
-    assert result.name == check
-    return result
 
 
 @cache

@@ -8,7 +8,6 @@ probability that one of these tests fails with streams of other seeds although t
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterator
 from functools import cache
 
@@ -20,10 +19,10 @@ from dropblock_ref.testing import Backend, check_backend
 from dropblock_ref.testing.check import STATISTICAL_SHARE, Run
 from dropblock_ref.testing.oracle import CHECKS
 from tests.mutants.correct import make_backend
+from tests.mutants.mutant import LONG
 
 pytestmark = pytest.mark.slow
 
-LONG = bool(os.environ.get("DROPBLOCK_REF_LONG"))
 LUCK = 1e-9
 RUNS = 500 if LONG else 20
 WHOLE_RUNS = 200 if LONG else 2

@@ -6,8 +6,6 @@ is wrong with a probability of at most 1e-6.
 
 from __future__ import annotations
 
-import os
-import zlib
 from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import cache
@@ -19,7 +17,7 @@ import pytest
 from dropblock_ref import CONVENTIONS, PAPER, Convention, drop_block, gamma
 from dropblock_ref.testing import Answer, Backend, Identification, identify
 from tests.mutants.correct import DropBlock, make_backend
-from tests.mutants.mutant import Mutant
+from tests.mutants.mutant import Mutant, in_sample
 from tests.mutants.mutants import ALL, MUTANTS
 
 FIELDS = tuple(one.name for one in fields(Convention))[2:]
@@ -353,7 +351,6 @@ MADE: dict[str, tuple[str, Any]] = {
     "oversize_clipped_to_smallest": ("oversize_block", "clip_to_smallest_axis"),
 }
 # Each takes a second or three: some in every run, all of them with DROPBLOCK_REF_LONG set.
-EVERY = 1 if os.environ.get("DROPBLOCK_REF_LONG") else 40
 ALWAYS = {
     "all_or_nothing",
     "even_rounded_up",
@@ -364,7 +361,7 @@ ALWAYS = {
     "height_bounded_by_width",
     "one_block_per_row",
 }
-SOME = [one for one in ALL if not one.reported and zlib.crc32(one.name.encode()) % EVERY == 0]
+SOME = [one for one in ALL if not one.reported and in_sample(one.name, 40)]
 
 
 def false_statements(mutant: Mutant, found: Identification) -> list[str]:

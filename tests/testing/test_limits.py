@@ -5,8 +5,6 @@ A sample runs in every run of the tests; with the environment variable DROPBLOCK
 
 from __future__ import annotations
 
-import os
-import zlib
 from typing import Any
 
 import pytest
@@ -14,20 +12,18 @@ import pytest
 from dropblock_ref.testing import Backend, Setting, check_backend
 from tests.mutants.correct import make_backend
 from tests.mutants.fixed import LIMITS, SHOWS_ON, Limit, fixed
-from tests.mutants.mutant import Mutant, first_failure
+from tests.mutants.mutant import Mutant, first_failure, in_sample
 from tests.mutants.mutants import ALL
 
 pytestmark = pytest.mark.slow
 
-LONG = bool(os.environ.get("DROPBLOCK_REF_LONG"))
-EVERY = 1 if LONG else 193
 PAIRS = [
     (mutant, limit)
     for mutant in ALL
     for limit in LIMITS
     if limit.name in SHOWS_ON[mutant.name]
     and not (mutant.reported or mutant.costly)
-    and zlib.crc32(f"{mutant.name} {limit.name}".encode()) % EVERY == 0
+    and in_sample(f"{mutant.name} {limit.name}", 193)
 ]
 
 

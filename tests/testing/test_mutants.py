@@ -5,9 +5,7 @@ Nothing here is left to chance: the streams of the mutants and of the correct ba
 
 from __future__ import annotations
 
-import os
 import re
-import zlib
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -19,7 +17,7 @@ from dropblock_ref import CONVENTIONS, PAPER, Convention, sample_seeds
 from dropblock_ref.testing import Backend, CheckResult, Report, check_backend, make_input
 from dropblock_ref.testing.oracle import CHECKS
 from tests.mutants.correct import ALL_DTYPES, make_backend
-from tests.mutants.mutant import Mutant, complaints, first_failure
+from tests.mutants.mutant import Mutant, complaints, first_failure, in_sample
 from tests.mutants.mutants import MUTANTS, NEW, STAGES
 
 pytestmark = pytest.mark.slow
@@ -67,7 +65,6 @@ def test_every_mutant_is_caught(mutant: Mutant) -> None:
 
 
 # A whole run takes five seconds: one of so many in every run of the tests, all of them with DROPBLOCK_REF_LONG set.
-EVERY = 1 if os.environ.get("DROPBLOCK_REF_LONG") else 41
 ALWAYS = {
     "large_seeds_refused",
     "samples_after_forty_eight_untouched",
@@ -79,7 +76,7 @@ ALWAYS = {
     "last_input_overwritten",
     "vjp_of_another_seed",
 }
-SOME = [mutant for mutant in NEW if mutant.name in ALWAYS or zlib.crc32(mutant.name.encode()) % EVERY == 0]
+SOME = [mutant for mutant in NEW if mutant.name in ALWAYS or in_sample(mutant.name, 41)]
 
 
 @pytest.mark.parametrize("mutant", SOME, ids=lambda mutant: mutant.name)
